@@ -1,0 +1,140 @@
+import type { ZodType } from 'zod'
+import type { Target } from './target.ts'
+
+/** What every session method takes: an abort signal that also fires at the deadline, and the deadline in `performance.now()` milliseconds. */
+export interface Call {
+  readonly signal: AbortSignal
+  readonly deadline: number
+  /** A probe is told when a stage begins. */
+  readonly stage?: (stage: Stage) => void
+}
+
+/** The stages of a connection test, in order. */
+export const stages = ['policy', 'dns', 'tcp', 'tls', 'auth', 'database', 'rights'] as const
+export type Stage = (typeof stages)[number]
+
+/** What a server says of itself, the same for every engine; `engine` holds the engine's own block. */
+export interface ServerInfo {
+  readonly product: string
+  readonly version: string
+  readonly uptime_seconds: number | null
+  readonly size_bytes: number | null
+  readonly role: string | null
+  readonly engine: Readonly<Record<string, unknown>>
+  /** Facts the owner should know: a superuser role, missing rights. */
+  readonly warnings: readonly string[]
+}
+
+/** A live, closable connection to one database. Lives as long as its connection: when that is lost, `closed` says so and the next `open` makes another. */
+export interface Session extends AsyncDisposable {
+  readonly closed: boolean
+  ping(call: Call): Promise<void>
+  info(call: Call): Promise<ServerInfo>
+  close(): Promise<void>
+}
+
+/** Bounds of one session, from the configuration. */
+export interface Limits {
+  readonly connectTimeoutMs: number
+  readonly commandTimeoutMs: number
+  readonly maxConnections: number
+  readonly idleTimeoutMs: number
+  readonly waitTimeoutMs: number
+  readonly maxResponseBytes: number
+  readonly maxValueBytes: number
+}
+
+/** One kind of database. A folder with the same file names as its sisters: engine, session, options, errors, values. */
+export interface Engine<Kind extends string = string, S extends Session = Session> {
+  /** The value in `platform.databases.type`. */
+  readonly kind: Kind
+  readonly label: string
+  /** Schemes of its connection strings, the canonical first: `['redis:', 'rediss:']`. */
+  readonly protocols: readonly string[]
+  readonly defaultPort: number
+  /** Where a scheme has a port of its own. */
+  readonly schemePorts?: Readonly<Record<string, number>>
+  /** Reads the connection string's path and options, and the fields form's `tls`. */
+  readonly options: EngineOptions
+  /** The keys of `config` this engine accepts. */
+  readonly config: ZodType<Readonly<Record<string, unknown>>>
+  /** Opens a session; throws `ApiError` with the code its errors file decides. */
+  connect(target: Target, limits: Limits, call: Call): Promise<S>
+}
+
+/** How an engine reads what is special in its connection strings. */
+export interface EngineOptions {
+  /** Options that mean something: name → check, returning a sentence when the value is wrong. */
+  readonly allowed: Readonly<Record<string, (value: string) => string | undefined>>
+  /** Options other clients add that change nothing here; they are ignored with a warning. */
+  readonly ignored: ReadonlySet<string>
+  /** The protocol can't begin without a user name. */
+  readonly userRequired: boolean
+  /** A connection string may name several hosts, as for a replica set. */
+  readonly severalHosts: boolean
+  /** The database named in the path, or a sentence saying why it can't be. `config` bounds it. */
+  database(
+    path: string,
+    config: Readonly<Record<string, unknown>>,
+  ): { readonly name: string } | { readonly problem: string }
+  /** Names of the options that say how TLS is used. */
+  readonly tlsOptions: readonly string[]
+  /** How TLS is used with this scheme and these options. */
+  tls(protocol: string, options: Readonly<Record<string, string>>): TlsMode
+  /** What is wrong with the whole although each part is right, as a sentence. */
+  problem?(
+    protocol: string,
+    hosts: readonly { readonly host: string; readonly port: number }[],
+    options: Readonly<Record<string, string>>,
+    credential: { readonly user: string | undefined; readonly password: string | undefined },
+  ): string | undefined
+  /** Scheme and options that say the given TLS mode, for the fields form. */
+  withTls(
+    mode: TlsMode,
+  ): { readonly protocol: string; readonly options: Readonly<Record<string, string>> } | { readonly problem: string }
+}
+
+/** `off`: plain; `unverified`: encrypted, any certificate (warned); `ca`: the chain is verified; `full`: chain and host name. */
+export type TlsMode = 'off' | 'unverified' | 'ca' | 'full'
+
+/** Binds the list of engines by kind, keeping each one's session type. */
+export function defineEngines<const E extends readonly Engine[]>(
+  ...engines: E
+): { readonly [K in E[number]['kind']]: Extract<E[number], { kind: K }> } {
+  return Object.fromEntries(engines.map((engine) => [engine.kind, engine])) as never
+}
+
+/** Milliseconds left before the call's deadline, at least 0. */
+export function remainingMs(call: Call): number {
+  return Math.max(0, call.deadline - performance.now())
+}
+
+/** A call that ends `ms` from now, or with its parent, whichever is first. Dispose it to drop the timer. */
+export function callWithin(ms: number, parent?: AbortSignal): Call & Disposable {
+  const controller = new AbortController()
+  const timer = setTimeout(() => controller.abort(new DOMException('The deadline passed', 'TimeoutError')), ms)
+  const abort = () => controller.abort(parent?.reason)
+  if (parent?.aborted) abort()
+  parent?.addEventListener('abort', abort, { once: true })
+  return {
+    signal: controller.signal,
+    deadline: performance.now() + ms,
+    [Symbol.dispose]() {
+      clearTimeout(timer)
+      parent?.removeEventListener('abort', abort)
+    },
+  }
+}
+
+/** Settles with the work, or rejects with the signal's reason as soon as it aborts; the work itself goes on, so its owner must clean up. */
+export function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    if (signal.aborted) {
+      work.catch(() => undefined)
+      return abort()
+    }
+    signal.addEventListener('abort', abort, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
+}
