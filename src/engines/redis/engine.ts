@@ -1,0 +1,14 @@
+import type { Engine } from '../engine.ts'
+import { config, options } from './options.ts'
+import { openSession, type RedisSession } from './session.ts'
+
+/** Redis 6 and newer, Valkey, and what speaks their protocol. */
+export const redis: Engine<'redis', RedisSession> = {
+  kind: 'redis',
+  label: 'Redis',
+  protocols: ['redis:', 'rediss:'],
+  defaultPort: 6379,
+  options,
+  config,
+  connect: openSession,
+}
