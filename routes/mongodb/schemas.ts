@@ -1,0 +1,17 @@
+import { z } from '@hono/zod-openapi'
+
+/** The registered database unless another is named. */
+export const databaseName = z
+  .string()
+  .regex(/^[^/\\. "$*<>:|?\0]{1,63}$/, { error: 'must be the name of a database' })
+  .optional()
+  .openapi({ description: 'The registered one unless given', example: 'app' })
+
+export const collectionName = z
+  .string()
+  .min(1)
+  .max(255)
+  .refine((value) => !value.includes('\0') && !value.includes('$') && value.isWellFormed(), {
+    error: 'must be the name of a collection',
+  })
+  .openapi({ example: 'tasks' })

@@ -1,0 +1,144 @@
+import { createRoute, type RouteConfig, z } from '@hono/zod-openapi'
+import type { Context } from 'hono'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import { type ErrorCode, errorTable } from '../errors.ts'
+import type { Env } from './env.ts'
+import { replayRepeated } from './idempotency.ts'
+
+export type Access = 'open' | 'read' | 'write' | 'admin'
+export type Operation = 'read' | 'write' | 'delete' | 'connect'
+
+/** What a route needs of its caller and does to a database: roles, limits, audit and metrics read it from here. */
+export interface Declaration {
+  readonly access: Access
+  readonly operation: Operation
+}
+
+/** What `replayRepeated` reads of every POST. */
+const idempotencyKey = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  required: false,
+  description:
+    'Repeats are answered with the first answer for 24 hours, with `Idempotency-Replayed: true`; another body or a first request that still runs is 409',
+  schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[!-~]+$' },
+} as const
+
+/** A route's whole contract in one object: path, schemas, and its declaration, which is published as `x-access` and `x-operation`. */
+export function contract<P extends string, const R extends Omit<RouteConfig, 'path'> & { path: P } & Declaration>(
+  route: R,
+) {
+  const { access, operation } = route
+  const announce = async (c: Context<Env>, next: () => Promise<void>) => {
+    c.set('declaration', { access, operation })
+    await next()
+  }
+  const security = access === 'open' ? [] : [{ bearer: [] }, { apikey: [] }]
+  // The extra keys are not of R's type, so that handlers are typed by the contract alone.
+  const repeatable = {
+    parameters: [idempotencyKey],
+    responses: withFailures(route.responses, 'VALIDATION_FAILED', 'CONFLICT'),
+  }
+  const extra = {
+    ...(route.method === 'post' ? repeatable : {}),
+    middleware: route.method === 'post' ? [announce, replayRepeated] : announce,
+    security,
+    'x-access': access,
+    'x-operation': operation,
+    access: undefined,
+    operation: undefined,
+  }
+  return createRoute<P, R>({ ...route, ...extra } as R)
+}
+
+/** A JSON answer. */
+export function json<T extends z.ZodType>(schema: T, description: string) {
+  return { description, content: { 'application/json': { schema } } }
+}
+
+/** A JSON body. Always required: an optional one is not validated when the media type is missing. */
+export function body<T extends z.ZodType>(schema: T) {
+  return { required: true, content: { 'application/json': { schema } } } as const
+}
+
+export const ErrorBody = z
+  .object({
+    message: z.string(),
+    error: z.object({
+      code: z.enum(Object.keys(errorTable) as [ErrorCode, ...ErrorCode[]]),
+      message: z.string(),
+      retryable: z.boolean(),
+      requestId: z.string(),
+      details: z.unknown().optional(),
+    }),
+  })
+  .openapi('Error')
+
+type StatusOfCode<C extends ErrorCode> = (typeof errorTable)[C]['status']
+type Failures<C extends ErrorCode> = {
+  [S in StatusOfCode<C>]: { description: string; content: { 'application/json': { schema: typeof ErrorBody } } }
+}
+
+/** Failures every route with a key has. */
+const common = ['UNAUTHENTICATED', 'INTERNAL', 'REGISTRY_UNAVAILABLE', 'URI_TOO_LONG'] as const
+
+/** One entry per status, naming the codes it can carry; the common ones are added. */
+export function failures<const C extends ErrorCode>(...codes: readonly C[]): Failures<C | (typeof common)[number]> {
+  const byStatus = new Map<number, string[]>()
+  for (const code of new Set<ErrorCode>([...codes, ...common])) {
+    const { status } = errorTable[code]
+    byStatus.set(status, [...(byStatus.get(status) ?? []), code])
+  }
+  const entries = [...byStatus]
+    .sort(([a], [b]) => a - b)
+    .map(([status, names]) => [status, json(ErrorBody, names.join(', '))])
+  return Object.fromEntries(entries) as Failures<C | (typeof common)[number]>
+}
+
+/** Adds codes to a route's answers where it does not name them itself. */
+function withFailures(responses: RouteConfig['responses'], ...codes: readonly ErrorCode[]): RouteConfig['responses'] {
+  const added = codes.map((code) => {
+    const { status } = errorTable[code]
+    const present = responses[status]
+    const named = present && 'description' in present ? present.description.split(', ') : []
+    return [status, json(ErrorBody, [...new Set([...named, code])].join(', '))] as const
+  })
+  return { ...responses, ...Object.fromEntries(added) }
+}
+
+/** Failures of every route that works on a registered database. */
+export const databaseFailures = [
+  'VALIDATION_FAILED',
+  'FEATURE_DISABLED',
+  'DB_NOT_FOUND',
+  'TARGET_NOT_ALLOWED',
+  'DB_INVALID_CREDENTIALS',
+  'DB_CREDENTIALS_UNREADABLE',
+  'DB_CONNECTION_FAILED',
+  'DB_UNAVAILABLE',
+  'DB_TIMEOUT',
+  'DB_UNSUPPORTED',
+  'POOL_EXHAUSTED',
+  'RESULT_TOO_LARGE',
+] as const satisfies readonly ErrorCode[]
+
+interface HasResponses {
+  readonly responses: Readonly<Record<number, unknown>>
+}
+type SchemaOf<R extends HasResponses, S extends keyof R['responses']> = R['responses'][S] extends {
+  content: { 'application/json': { schema: infer T extends z.ZodType } }
+}
+  ? T
+  : never
+
+/** Answers through the route's own response schema: what it does not name does not leave. A row that does not fit is `INTERNAL`. */
+export function reply<R extends HasResponses, S extends keyof R['responses'] & ContentfulStatusCode>(
+  c: Context<Env>,
+  route: R,
+  status: S,
+  data: z.input<SchemaOf<R, S>>,
+) {
+  const response = route.responses[status] as { content: { 'application/json': { schema: z.ZodType } } }
+  const parsed = response.content['application/json'].schema.parse(data) as z.output<SchemaOf<R, S>>
+  return c.json(parsed as never, status) as never
+}
