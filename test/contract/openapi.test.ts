@@ -1,0 +1,178 @@
+import { describe, expect, test } from 'bun:test'
+import { Validator } from '@seriousme/openapi-schema-validator'
+import { join } from 'node:path'
+import { openApiDocument } from '#routes/index.ts'
+import { docsPage } from '#routes/docs-page.ts'
+import { openPaths } from '#src/http/auth.ts'
+import { errorTable } from '#src/errors.ts'
+import { listOperations, schemaCheck } from './operations.ts'
+
+const document = JSON.parse(JSON.stringify(openApiDocument())) as Readonly<Record<string, unknown>>
+const operations = listOperations(document)
+
+/** The operations that break a rule, by name. */
+const breaking = (rule: (operation: (typeof operations)[number]) => boolean) =>
+  operations.filter((operation) => !rule(operation)).map(({ id }) => id)
+
+describe('openapi.json', () => {
+  test('is committed as the routes say it: `bun run openapi` writes it', async () => {
+    const committed = await Bun.file(join(import.meta.dir, '..', '..', 'openapi.json')).text()
+    expect(committed === `${JSON.stringify(openApiDocument(), null, 2)}\n`).toBe(true)
+  })
+
+  test('is valid OpenAPI 3.1', async () => {
+    const validator = new Validator()
+    const result = await validator.validate(structuredClone(document))
+    expect({ version: validator.version, ...result }).toEqual({ version: '3.1', valid: true })
+  })
+
+  test('has /platform paths under /api, and root paths with a server of their own', () => {
+    const paths = document['paths'] as Readonly<Record<string, { servers?: unknown }>>
+    const odd = Object.entries(paths).filter(([path, { servers }]) => {
+      const server = path.startsWith('/platform/') ? undefined : [{ url: '/' }]
+      return JSON.stringify(servers) !== JSON.stringify(server)
+    })
+    expect({ servers: document['servers'], odd }).toEqual({ servers: [{ url: '/api' }], odd: [] })
+  })
+
+  test('resolves every $ref, and names no schema in vain', () => {
+    const text = JSON.stringify(document)
+    const named = Object.keys((document['components'] as { schemas: object }).schemas)
+    const used = new Set([...text.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)].map(([, name = '']) => name))
+    expect(
+      [...text.matchAll(/"\$ref":"([^"]+)"/g)].filter(([, ref]) => !ref?.startsWith('#/components/schemas/')),
+    ).toEqual([])
+    expect([...used].sort()).toEqual(named.sort())
+  })
+
+  test('holds only patterns that JSON Schema knows: no flags', () => {
+    const patterns = [...JSON.stringify(document).matchAll(/"pattern":("(?:[^"\\]|\\.)*")/g)]
+    const sources = patterns.map(([, literal = '""']) => String(JSON.parse(literal)))
+    expect(sources.filter((source) => /\/[a-z]+$/.test(source) || !isPattern(source))).toEqual([])
+  })
+})
+
+describe('every operation', () => {
+  test('is in the table', () => expect(operations.length).toBeGreaterThan(25))
+
+  test('has an operationId of its own, as XController_method', () => {
+    expect(breaking(({ id }) => /^[A-Z]\w+Controller_[a-z]\w*$/.test(id))).toEqual([])
+    expect(new Set(operations.map(({ id }) => id)).size).toBe(operations.length)
+  })
+
+  test('says what it does, under one of the tags', () => {
+    const tags = (document['tags'] as readonly { name: string }[]).map(({ name }) => name)
+    expect(breaking(({ spec }) => (spec.summary ?? '').length > 5)).toEqual([])
+    expect(breaking(({ spec }) => (spec.description ?? '').endsWith('.'))).toEqual([])
+    expect(breaking(({ spec }) => spec.tags?.length === 1 && tags.includes(spec.tags[0] ?? ''))).toEqual([])
+  })
+
+  test('declares what it needs and what it does', () => {
+    expect(breaking(({ spec }) => ['open', 'read', 'write', 'admin'].includes(String(spec['x-access'])))).toEqual([])
+    expect(
+      breaking(({ spec }) => ['read', 'write', 'delete', 'connect'].includes(String(spec['x-operation']))),
+    ).toEqual([])
+    expect(breaking(({ method, spec }) => method !== 'get' || spec['x-operation'] === 'read')).toEqual([])
+    expect(breaking(({ method, spec }) => method !== 'delete' || spec['x-operation'] === 'delete')).toEqual([])
+  })
+
+  test('needs a key, but for the open ones', () => {
+    const needed = [{ bearer: [] }, { apikey: [] }]
+    expect(
+      breaking(({ url, spec }) => {
+        const isOpen = openPaths.has(url)
+        return (
+          (spec['x-access'] === 'open') === isOpen &&
+          JSON.stringify(spec.security) === JSON.stringify(isOpen ? [] : needed)
+        )
+      }),
+    ).toEqual([])
+  })
+
+  test('describes each of its answers, errors with their body', () => {
+    const error = JSON.stringify({ $ref: '#/components/schemas/Error' })
+    expect(
+      breaking(({ spec }) => Object.values(spec.responses).every(({ description }) => description !== '')),
+    ).toEqual([])
+    expect(
+      breaking(({ spec }) =>
+        Object.entries(spec.responses).every(([status, { content }]) => {
+          const schema = content?.['application/json']?.schema
+          if (spec['x-access'] === 'open') return schema !== undefined
+          return status < '400' ? status === '204' || schema !== undefined : JSON.stringify(schema) === error
+        }),
+      ),
+    ).toEqual([])
+  })
+
+  test('that needs a key can fail for want of it, of the registry and of this server', () => {
+    expect(
+      breaking(
+        ({ spec }) =>
+          spec['x-access'] === 'open' || ['401', '414', '500', '503'].every((status) => status in spec.responses),
+      ),
+    ).toEqual([])
+  })
+
+  test('that takes anything can find it wrong; that takes a body can find it too large or no JSON', () => {
+    const takesInput = (spec: (typeof operations)[number]['spec']) => spec.parameters?.length || spec.requestBody
+    expect(breaking(({ spec }) => !takesInput(spec) || '400' in spec.responses)).toEqual([])
+    expect(
+      breaking(({ spec }) => !spec.requestBody || ['413', '415'].every((status) => status in spec.responses)),
+    ).toEqual([])
+    expect(breaking(({ spec }) => spec.requestBody === undefined || spec.requestBody.required === true)).toEqual([])
+  })
+
+  test('shows an example of its body that is valid', () => {
+    const isValid = schemaCheck(document)
+    const wrong = operations.flatMap(({ id, spec }) => {
+      const schema = spec.requestBody?.content['application/json']?.schema
+      if (schema === undefined) return []
+      const { $ref } = schema as { $ref?: string }
+      const named = (document['components'] as { schemas: Record<string, { example?: unknown }> }).schemas
+      const example = named[$ref?.split('/').at(-1) ?? '']?.example
+      return example === undefined || isValid(schema, example).length > 0 ? [id] : []
+    })
+    expect(wrong).toEqual([])
+  })
+})
+
+test('the error codes are those of the table', () => {
+  const { Error: schema } = (document['components'] as { schemas: Record<string, unknown> }).schemas
+  const codes = (schema as { properties: { error: { properties: { code: { enum: string[] } } } } }).properties.error
+  expect(codes.properties.code.enum).toEqual(Object.keys(errorTable))
+})
+
+describe('/docs', () => {
+  const page = docsPage(openApiDocument())
+
+  test('shows every operation', () => {
+    const missing = operations.filter(
+      ({ method, url, spec }) =>
+        !page.includes(
+          `<td><code>${method.toUpperCase()}</code><td><code>${url}</code><td>${Bun.escapeHTML(spec.summary ?? '').slice(0, 5)}`,
+        ),
+    )
+    expect(missing.map(({ id }) => id)).toEqual([])
+  })
+
+  test('loads nothing and runs nothing', () => {
+    expect(
+      page.match(/<(script|img|link|iframe|object|form|base)\b|\bsrc=|url\(|@import|\bon\w+=|https?:/gi),
+    ).toBeNull()
+  })
+
+  test('escapes what the document holds', () => {
+    const hostile = structuredClone(openApiDocument())
+    hostile.info.title = '<script>alert(1)</script>'
+    expect(docsPage(hostile)).not.toContain('<script>')
+  })
+})
+
+function isPattern(source: string): boolean {
+  try {
+    return new RegExp(source, 'u').source !== ''
+  } catch {
+    return false
+  }
+}
