@@ -153,13 +153,8 @@ async function registryOpener(
 ): Promise<(timeoutMs: number) => RegistryDatabase> {
   const { DATABASE_URL: url, CONNECT_TIMEOUT_MS: connectTimeoutMs, REGISTRY_MAX_POOL_SIZE: maxConnections } = config
   if (url !== undefined) {
-    return (timeoutMs) => {
-      try {
-        return openRegistryDatabase(url, { timeoutMs, connectTimeoutMs, maxConnections })
-      } catch (error) {
-        throw error instanceof ApiError ? new ConfigError([`DATABASE_URL: ${error.message}`]) : error
-      }
-    }
+    const options = { connectTimeoutMs, maxConnections }
+    return (timeoutMs) => naming('DATABASE_URL', () => openRegistryDatabase(url, { ...options, timeoutMs }))
   }
   const { socketPath, close, failed } = await openEmbedded(config.DATA_DIR)
   cleanup.defer(close)
@@ -181,15 +176,16 @@ async function registerStanding(config: Config, database: RegistryDatabase, keyr
   ]
   for (const { variable, name, engine, url } of standing) {
     if (url === undefined) continue
-    const target = describeStanding(variable, engine, url)
+    const target = naming(variable, () => parseTarget(engine, url, {}))
     if (await registerOnce(database, keyring, name, target, config.MAX_SEALS_PER_KEY))
       log.info('registered', { name, variable })
   }
 }
 
-function describeStanding(variable: string, engine: Engine, url: string) {
+/** What a variable's URL is read as; a URL our parser refuses is that variable's problem. */
+function naming<T>(variable: string, read: () => T): T {
   try {
-    return parseTarget(engine, url, {})
+    return read()
   } catch (error) {
     throw error instanceof ApiError ? new ConfigError([`${variable}: ${error.message}`]) : error
   }

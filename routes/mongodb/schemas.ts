@@ -1,9 +1,10 @@
 import { z } from '@hono/zod-openapi'
+import { databaseName as namePattern } from '#src/engines/mongodb/options.ts'
 
 /** The registered database unless another is named. */
 export const databaseName = z
   .string()
-  .regex(/^[^/\\. "$*<>:|?\0]{1,63}$/, { error: 'must be the name of a database' })
+  .regex(namePattern, { error: 'must be the name of a database' })
   .optional()
   .openapi({ description: 'The registered one unless given', example: 'app' })
 

@@ -61,11 +61,6 @@ export class Connections {
     const row = await this.#options.row(databaseId)
     if (row === undefined) this.drain(databaseId)
     if (row?.type !== engine.kind) throw databaseNotFound()
-    return this.openRow(engine, row, call)
-  }
-
-  /** The same for a row already read. */
-  async openRow<S extends Session>(engine: Engine<string, S>, row: DatabaseRow, call: Call): Promise<Lease<S>> {
     if (this.#options.disabled.has(engine.kind)) throw featureDisabled(engine)
     if (this.#ended) throw new ApiError('DB_CONNECTION_FAILED', 'This server is stopping. Try again.')
     const entry = this.#entryOf(engine, row)

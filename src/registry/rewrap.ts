@@ -1,11 +1,11 @@
 import type { Keyring } from '../credentials/keyring.ts'
 import { isLegacy, openLegacy } from '../credentials/legacy.ts'
-import { isSealed, openValue, parseSealed } from '../credentials/sealed.ts'
+import { isSealed, parseSealed } from '../credentials/sealed.ts'
 import type { Engine } from '../engines/engine.ts'
 import { parseTarget } from '../engines/target.ts'
 import { ApiError, codeOf } from '../errors.ts'
 import type { DatabaseRow } from './database.ts'
-import { sealTarget } from './sealed-columns.ts'
+import { openConnectionString, sealTarget } from './sealed-columns.ts'
 import type { DatabaseStore } from './store.ts'
 
 export interface RewrapOptions {
@@ -76,10 +76,7 @@ async function attempt(options: RewrapOptions, row: DatabaseRow): Promise<keyof 
 /** The connection string in clear, whoever stored it. */
 async function openStored({ keyring, legacyPassphrase }: RewrapOptions, row: DatabaseRow): Promise<string> {
   const stored = row.connection_string
-  if (isSealed(stored)) {
-    const place = { projectId: row.project_id, databaseId: row.id, field: 'connection_string' }
-    return openValue(keyring, place, stored)
-  }
+  if (isSealed(stored)) return openConnectionString(keyring, row)
   if (!isLegacy(stored)) return stored.trim()
   if (legacyPassphrase === undefined) throw unreadable('It was sealed by crypto-js: set PG_META_CRYPTO_KEY to open it.')
   const opened = openLegacy(legacyPassphrase, stored)

@@ -1,5 +1,4 @@
 import type { Keyring } from '../credentials/keyring.ts'
-import { openValue } from '../credentials/sealed.ts'
 import { createNetwork, type Resolve } from '../engines/dial.ts'
 import type { EgressPolicy } from '../engines/egress.ts'
 import type { Engine, Limits } from '../engines/engine.ts'
@@ -7,6 +6,7 @@ import type { SrvResolver } from '../engines/srv.ts'
 import { parseTarget, type Target, type TargetDescription } from '../engines/target.ts'
 import { ApiError } from '../errors.ts'
 import type { DatabaseRow } from './database.ts'
+import { openConnectionString } from './sealed-columns.ts'
 
 export interface TargetsOptions {
   readonly keyring: Keyring
@@ -27,8 +27,7 @@ export interface Targets {
 export function createTargets({ keyring, policy, limitsOf, resolve, srv }: TargetsOptions): Targets {
   return {
     async describe(engine, row) {
-      const place = { projectId: row.project_id, databaseId: row.id, field: 'connection_string' }
-      const connectionString = await openValue(keyring, place, row.connection_string)
+      const connectionString = await openConnectionString(keyring, row)
       try {
         return parseTarget(engine, connectionString, row.config)
       } catch (cause) {

@@ -1,5 +1,5 @@
 import type { Engine } from '../engine.ts'
-import { config, options } from './options.ts'
+import { config, defaultPorts, options } from './options.ts'
 import { type BunApiSession, openSession } from './session.ts'
 
 /** Another Bun API server, or any HTTP server with `/health` and `/info`. */
@@ -8,7 +8,7 @@ export const bunApi: Engine<'bun_api', BunApiSession> = {
   label: 'Bun API',
   protocols: ['http:', 'https:'],
   defaultPort: 80,
-  schemePorts: { 'https:': 443 },
+  schemePorts: defaultPorts,
   options,
   config,
   connect: openSession,

@@ -2,6 +2,9 @@ import { z } from 'zod'
 import { caCertificate } from '../config-keys.ts'
 import type { EngineOptions } from '../engine.ts'
 
+/** Ports that a URL, and the Host header, leave out. */
+export const defaultPorts: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 }
+
 /** URLs of other Bun API servers: a base path if there is one, the key as the password, no options. */
 export const options: EngineOptions = {
   allowed: {},

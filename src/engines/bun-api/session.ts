@@ -4,6 +4,7 @@ import { failed } from '../dial-errors.ts'
 import { type Call, callWithin, type Limits, remainingMs, type ServerInfo, type Session } from '../engine.ts'
 import type { Target } from '../target.ts'
 import { isUnreachable, refusalOf, translate } from './errors.ts'
+import { defaultPorts } from './options.ts'
 import { type PeerBody, readBody } from './values.ts'
 
 export interface PeerHealth {
@@ -20,8 +21,6 @@ export interface BunApiSession extends Session {
   /** `GET /info`, which has to be a JSON object. */
   peerInfo(call: Call): Promise<Readonly<Record<string, unknown>>>
 }
-
-const defaultPorts: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 }
 
 interface PeerAnswer {
   readonly status: number

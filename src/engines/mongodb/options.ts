@@ -10,7 +10,8 @@ const oneOf = (values: readonly string[]) => (value: string) =>
   values.includes(value) ? undefined : `must be one of ${values.join(', ')}`
 /** The port of a host that names none. */
 export const defaultPort = 27_017
-const databaseName = /^[^/\\. "$*<>:|?\0]{1,63}$/
+/** Names MongoDB takes for a database. */
+export const databaseName = /^[^/\\. "$*<>:|?\0]{1,63}$/
 
 /** MongoDB connection strings: replica sets as several hosts, `mongodb+srv` by suffix, and the few options that are safe to take. */
 export const options: EngineOptions = {
