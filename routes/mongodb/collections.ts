@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { mongodb } from '#src/engines/mongodb/engine.ts'
-import { contract, databaseFailures, failures, json, reply } from '#src/http/contract.ts'
+import { contract, databaseFailures, failures, json } from '#src/http/contract.ts'
+import { reply } from '#src/http/reply.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
 import { databaseName } from './schemas.ts'
@@ -17,18 +18,20 @@ const list = contract({
   request: { params: DatabaseIdParams, query: z.object({ databaseName }) },
   responses: {
     200: json(
-      z.object({ data: z.array(z.object({ name: z.string(), type: z.string() })) }).openapi('MongoCollections'),
+      z.object({ data: z.array(z.object({ name: z.string(), type: z.string() })) }).openapi('MongoCollections', {
+        example: { data: [{ name: 'tasks', type: 'collection' }] },
+      }),
       'The collections',
     ),
-    ...failures(...databaseFailures, 'DB_QUERY_ERROR'),
+    ...failures(...databaseFailures, 'DB_QUERY_ERROR', 'DB_NOT_PRIMARY'),
   },
 })
 
 export const collections = createRouter().openapi(list, async (c) => {
   const { databaseId } = c.req.valid('param')
-  c.set('databaseId', databaseId)
-  await using session = await c.var.deps.open(mongodb, databaseId, c.var.call)
+  c.env.databaseId = databaseId
+  using session = await c.env.deps.open(mongodb, databaseId, c.env.call)
   return reply(c, list, 200, {
-    data: [...(await session.collections(c.req.valid('query').databaseName ?? '', c.var.call))],
+    data: [...(await session.collections(c.req.valid('query').databaseName ?? '', c.env.call))],
   })
 })

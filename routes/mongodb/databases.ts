@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { mongodb } from '#src/engines/mongodb/engine.ts'
-import { contract, databaseFailures, failures, json, reply } from '#src/http/contract.ts'
+import { contract, databaseFailures, failures, json } from '#src/http/contract.ts'
+import { reply } from '#src/http/reply.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
 import { databaseName } from './schemas.ts'
@@ -19,10 +20,10 @@ const list = contract({
     200: json(
       z
         .object({ data: z.array(z.object({ name: z.string(), size_on_disk: z.number(), empty: z.boolean() })) })
-        .openapi('MongoDatabases'),
+        .openapi('MongoDatabases', { example: { data: [{ name: 'app', size_on_disk: 73728, empty: false }] } }),
       'The databases',
     ),
-    ...failures(...databaseFailures, 'DB_QUERY_ERROR'),
+    ...failures(...databaseFailures, 'DB_QUERY_ERROR', 'DB_NOT_PRIMARY'),
   },
 })
 
@@ -37,21 +38,26 @@ const stats = contract({
   operation: 'read',
   request: { params: DatabaseIdParams, query: z.object({ databaseName }) },
   responses: {
-    200: json(z.record(z.string(), z.unknown()).openapi('MongoStats'), 'The statistics'),
-    ...failures(...databaseFailures, 'DB_QUERY_ERROR'),
+    200: json(
+      z
+        .record(z.string(), z.unknown())
+        .openapi('MongoStats', { example: { db: 'app', collections: 1, objects: 2, dataSize: 118, ok: 1 } }),
+      'The statistics',
+    ),
+    ...failures(...databaseFailures, 'DB_QUERY_ERROR', 'DB_NOT_PRIMARY'),
   },
 })
 
 export const databases = createRouter()
   .openapi(list, async (c) => {
     const { databaseId } = c.req.valid('param')
-    c.set('databaseId', databaseId)
-    await using session = await c.var.deps.open(mongodb, databaseId, c.var.call)
-    return reply(c, list, 200, { data: [...(await session.databases(c.var.call))] })
+    c.env.databaseId = databaseId
+    using session = await c.env.deps.open(mongodb, databaseId, c.env.call)
+    return reply(c, list, 200, { data: [...(await session.databases(c.env.call))] })
   })
   .openapi(stats, async (c) => {
     const { databaseId } = c.req.valid('param')
-    c.set('databaseId', databaseId)
-    await using session = await c.var.deps.open(mongodb, databaseId, c.var.call)
-    return reply(c, stats, 200, { ...(await session.stats(c.req.valid('query').databaseName ?? '', c.var.call)) })
+    c.env.databaseId = databaseId
+    using session = await c.env.deps.open(mongodb, databaseId, c.env.call)
+    return reply(c, stats, 200, { ...(await session.stats(c.req.valid('query').databaseName ?? '', c.env.call)) })
   })

@@ -1,22 +1,26 @@
 import { z } from '@hono/zod-openapi'
-import type { Context } from 'hono'
 import { readCursor, signCursor } from '#src/credentials/signed.ts'
 import { mongodb } from '#src/engines/mongodb/engine.ts'
 import type { Position } from '#src/engines/mongodb/session.ts'
-import type { EjsonMode } from '#src/engines/mongodb/values.ts'
-import { contract, databaseFailures, failures, json } from '#src/http/contract.ts'
-import type { Env } from '#src/http/env.ts'
-import { DatabaseIdParams, limit, text } from '#src/http/fields.ts'
+import { contract, databaseFailures, failures } from '#src/http/contract.ts'
+import { DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
+import { ejson, modeOf, sendEjson } from './ejson.ts'
+import { pageCursor, pageSize } from '../parameters.ts'
 import { collectionName, databaseName } from './schemas.ts'
 
-const page = json(
+const page = ejson(
   z
     .object({
       data: z.array(z.unknown()),
       pagination: z.object({ next_cursor: z.string().nullable(), has_more: z.boolean() }),
     })
-    .openapi('MongoDocumentPage'),
+    .openapi('MongoDocumentPage', {
+      example: {
+        data: [{ _id: { $oid: '6560c5f0a1b2c3d4e5f60718' }, title: 'Buy milk', count: 3 }],
+        pagination: { next_cursor: null, has_more: false },
+      },
+    }),
   'A page of documents',
 )
 
@@ -32,28 +36,28 @@ const list = contract({
   operation: 'read',
   request: {
     params: DatabaseIdParams,
-    query: z.object({ collection: collectionName, databaseName, limit, cursor: text(8000, 1).optional() }),
+    query: z.object({ collection: collectionName, databaseName, limit: pageSize, cursor: pageCursor(8000) }),
   },
   responses: {
-    200: { ...page, content: { ...page.content, 'application/ejson': page.content['application/json'] } },
-    ...failures(...databaseFailures, 'DB_QUERY_ERROR'),
+    200: page,
+    ...failures(...databaseFailures, 'DB_QUERY_ERROR', 'DB_NOT_PRIMARY'),
   },
 })
 
 export const documents = createRouter().openapi(list, async (c) => {
   const { databaseId } = c.req.valid('param')
   const query = c.req.valid('query')
-  c.set('databaseId', databaseId)
-  const { keyring } = c.var.deps
+  c.env.databaseId = databaseId
+  const { keyring } = c.env.deps
   const scope = JSON.stringify(['mongodb-documents', databaseId, query.databaseName ?? null, query.collection])
   const position = query.cursor === undefined ? undefined : positionOf(readCursor(keyring, scope, query.cursor))
-  const mode = modeOf(c.req.header('accept') ?? '')
-  await using session = await c.var.deps.open(mongodb, databaseId, c.var.call)
+  const mode = modeOf(c)
+  using session = await c.env.deps.open(mongodb, databaseId, c.env.call)
   const { documents: texts, next } = await session.documents(
     query.databaseName ?? '',
     query.collection,
     { limit: query.limit, mode, position },
-    c.var.call,
+    c.env.call,
   )
   const pagination = {
     next_cursor:
@@ -62,20 +66,9 @@ export const documents = createRouter().openapi(list, async (c) => {
         : signCursor(keyring, scope, 'id' in next ? ['id', next.id, next.skip] : ['skip', next.skip]),
     has_more: next !== null,
   }
-  return send(c, mode, `{"data":[${texts.join(',')}],"pagination":${JSON.stringify(pagination)}}`)
+  return sendEjson(c, mode, `{"data":[${texts.join(',')}],"pagination":${JSON.stringify(pagination)}}`)
 })
 
 function positionOf([kind, value, skip]: readonly unknown[]): Position {
   return kind === 'skip' ? { skip: Number(value) } : { id: String(value), skip: Number(skip ?? 0) }
-}
-
-function modeOf(accept: string): EjsonMode {
-  const match = /application\/ejson\s*;\s*mode="?(canonical|relaxed)"?/i.exec(accept)
-  return (match?.[1]?.toLowerCase() as EjsonMode | undefined) ?? 'readable'
-}
-
-// Text that is JSON already: parsing it would lose what it was written as text for.
-function send(c: Context<Env>, mode: EjsonMode, body: string) {
-  const mediaType = mode === 'readable' ? 'application/json' : `application/ejson; mode=${mode}`
-  return c.body(body, 200, { 'content-type': mediaType }) as never
 }

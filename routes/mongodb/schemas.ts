@@ -6,7 +6,7 @@ export const databaseName = z
   .string()
   .regex(namePattern, { error: 'must be the name of a database' })
   .optional()
-  .openapi({ description: 'The registered one unless given', example: 'app' })
+  .openapi({ description: 'The registered one unless given', examples: ['app'] })
 
 export const collectionName = z
   .string()
@@ -15,4 +15,4 @@ export const collectionName = z
   .refine((value) => !value.includes('\0') && !value.includes('$') && value.isWellFormed(), {
     error: 'must be the name of a collection',
   })
-  .openapi({ example: 'tasks' })
+  .openapi({ description: 'The name of the collection', example: 'tasks' })

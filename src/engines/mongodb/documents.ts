@@ -1,9 +1,22 @@
+import { LRUCache } from 'lru-cache'
 import type { Db } from 'mongodb'
-import { ApiError } from '../../errors.ts'
-import { entriesOf } from './cursor.ts'
+import { entriesOf, rawBatchesOf } from './cursor.ts'
 import { BSON } from './driver.ts'
+import { pageText } from './page-text.ts'
 import type { DocumentPage, DocumentQuery, Position } from './session.ts'
-import { ejsonText, idFromText, idToText } from './values.ts'
+import { idFromText, idToText } from './values.ts'
+
+/** Which collections have an `_id` to page by, by namespace, for as long as that may be taken for granted. */
+export type Plain = Pick<LRUCache<string, true>, 'has' | 'set'>
+
+// A name that becomes a view meanwhile is paged as a collection for so long, which at worst is refused by the server.
+const plainMs = 5_000
+const maxPlain = 1_000
+
+/** What a session remembers of its collections: asking costs the first page of each request a round trip. */
+export function rememberPlain(): Plain {
+  return new LRUCache({ max: maxPlain, ttl: plainMs })
+}
 
 export interface PageBounds {
   /** Of the page's Extended JSON. */
@@ -19,30 +32,26 @@ export async function readPage(
   collection: string,
   { limit, mode, position }: DocumentQuery,
   { maxBytes, timeMs, signal }: PageBounds,
+  plain: Plain,
 ): Promise<DocumentPage> {
   const asking = () => ({ maxTimeMS: timeMs(), signal })
-  const start = position ?? ((await isDerived(db, collection, asking())) ? { skip: 0 } : { id: '', skip: 0 })
+  const start = position ?? ((await isPlain(db, collection, plain, asking())) ? { id: '', skip: 0 } : { skip: 0 })
   const [filter, order] = 'id' in start ? afterId(start.id) : [{}, {}]
   const find = (wanted: object, options: object) => {
     const cursor = db.collection(collection).find(wanted, { ...options, ...asking(), raw: true, batchSize: limit + 1 })
-    return entriesOf(cursor, signal) as AsyncIterable<unknown> as AsyncIterable<Uint8Array>
+    return rawBatchesOf(cursor, signal)
   }
-  const documents: string[] = []
+  const page = pageText(mode, maxBytes)
   const read: Uint8Array[] = []
-  let size = 0
-  for await (const document of found()) {
-    if (documents.length === limit) return { documents, next: nextOf() }
-    // Before it is written: the text is never much shorter than the bytes, but may be several times as long.
-    if (size + document.length / 2 > maxBytes) throw tooLarge(maxBytes)
-    const text = ejsonText(document, mode)
-    size += Buffer.byteLength(text)
-    if (size > maxBytes) throw tooLarge(maxBytes)
-    documents.push(text)
-    read.push(document)
-  }
-  return { documents, next: null }
+  for await (const batch of found())
+    for (const document of batch) {
+      if (read.length === limit) return { documents: page.documents, next: nextOf() }
+      page.add(document)
+      read.push(document)
+    }
+  return { documents: page.documents, next: null }
 
-  async function* found(): AsyncIterable<Uint8Array> {
+  async function* found(): AsyncIterable<readonly Uint8Array[]> {
     yield* find(filter, { ...order, skip: start.skip, limit: limit + 1 })
     // Without `max`, `min` ends before the greatest value there is.
     if ('min' in order) yield* find({ _id: new BSON.MaxKey() }, {})
@@ -67,19 +76,19 @@ function afterId(text: string): readonly [filter: object, options: object] {
   return [{ _id: { $ne: last } }, { ...order, min: { _id: last } }]
 }
 
-// Views and time series have no index on _id, and may have no _id at all.
-async function isDerived(
+// Views and time series have no index on _id, and may have no _id at all. What is not there yet may become one.
+async function isPlain(
   db: Db,
   collection: string,
+  plain: Plain,
   asking: { readonly maxTimeMS: number; readonly signal: AbortSignal },
 ): Promise<boolean> {
+  const namespace = `${db.databaseName}.${collection}`
+  if (plain.has(namespace)) return true
   const found = db.listCollections({ name: collection }, { nameOnly: true, authorizedCollections: true, ...asking })
-  for await (const { type } of entriesOf(found, asking.signal)) return type === 'view' || type === 'timeseries'
-  return false
-}
-
-function tooLarge(maxBytes: number): ApiError {
-  return new ApiError('RESULT_TOO_LARGE', `The page is larger than ${maxBytes} bytes. Ask for fewer documents.`, {
-    details: { max_bytes: maxBytes },
-  })
+  for await (const { type } of entriesOf(found, asking.signal)) {
+    if (type === 'view' || type === 'timeseries') return false
+    plain.set(namespace, true)
+  }
+  return true
 }

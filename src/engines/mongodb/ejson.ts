@@ -26,9 +26,10 @@ export function ejsonText(bytes: Uint8Array, mode: EjsonMode): string {
     const parts: string[] = []
     while (at < end) {
       const type = buffer[at++]
-      const key = cString()
-      const text = valueText(type, depth)
-      parts.push(isArray ? text : `${quote(key)}:${text}`)
+      if (isArray) {
+        skipCString()
+        parts.push(valueText(type, depth))
+      } else parts.push(`${quote(cString())}:${valueText(type, depth)}`)
     }
     if (at++ !== end) throw malformed()
     return isArray ? `[${parts.join(',')}]` : `{${parts.join(',')}}`
@@ -121,10 +122,14 @@ export function ejsonText(bytes: Uint8Array, mode: EjsonMode): string {
 
   function cString(): string {
     const start = at
-    const end = buffer.indexOf(0, start)
+    skipCString()
+    return buffer.toString('utf8', start, at - 1)
+  }
+
+  function skipCString(): void {
+    const end = buffer.indexOf(0, at)
     if (end === -1) throw malformed()
     at = end + 1
-    return buffer.toString('utf8', start, end)
   }
 
   /** The place before; the next read begins `count` bytes later. */

@@ -80,6 +80,12 @@ function translateServer(error: MongoServerError, code: number): ApiError {
   if (code === 13) return new ApiError('DB_QUERY_ERROR', "The MongoDB user's roles do not allow this.", options)
   if (code === 11000 || code === 11001)
     return new ApiError('DB_CONFLICT', 'A document with this key is there already.', options)
+  if (code === 292)
+    return new ApiError(
+      'DB_QUERY_ERROR',
+      'MongoDB would need more memory than it gives one operation. Narrow it with $match, or sort by an index.',
+      options,
+    )
   if (code === 50) return timedOut('MongoDB stopped the operation at its time limit.', error)
   if (notPrimary.has(code))
     return new ApiError('DB_NOT_PRIMARY', 'The server is not the primary, or an election is going on.', options)
@@ -105,4 +111,9 @@ function networkFailed(error: MongoNetworkError): ApiError {
   return error.cause === undefined
     ? failed('closed', 'The server closed the connection.', error)
     : connectError(error.cause)
+}
+
+/** The pool's places were all taken for as long as the caller would wait. */
+export function poolExhausted(cause: unknown): ApiError {
+  return new ApiError('POOL_EXHAUSTED', 'All connections to this database are busy. Try again shortly.', { cause })
 }

@@ -2,12 +2,14 @@ import { invalid } from '../../errors.ts'
 import { type Call, type Limits, remainingMs, type ServerInfo, type Session, untilAborted } from '../engine.ts'
 import { timedOut } from '../dial-errors.ts'
 import type { Target } from '../target.ts'
+import { aggregate } from './aggregate.ts'
 import { connectClient } from './client.ts'
 import { type CollectionEntry, listCollections, withinBytes } from './collections.ts'
-import { readPage } from './documents.ts'
+import { type PageBounds, readPage, rememberPlain } from './documents.ts'
 import type { BSON } from './driver.ts'
-import { isLoss, isWaitTimeout, translate } from './errors.ts'
+import { isLoss, isWaitTimeout, translate, poolExhausted } from './errors.ts'
 import { watchOutage } from './outage.ts'
+import type { Pipeline } from './pipeline.ts'
 import { type EjsonMode, toRelaxed } from './values.ts'
 
 export interface DatabaseEntry {
@@ -32,18 +34,34 @@ export interface DocumentQuery {
   readonly position?: Position | undefined
 }
 
+export interface AggregateQuery {
+  readonly pipeline: Pipeline
+  readonly limit: number
+  readonly mode: EjsonMode
+}
+
+export interface Aggregated {
+  /** Extended JSON text, one a document. */
+  readonly documents: readonly string[]
+  /** Whether the pipeline gives more than the limit. */
+  readonly truncated: boolean
+}
+
 /** A pool of connections to a deployment. An empty database name means the registered one. */
 export interface MongoSession extends Session {
   databases(call: Call): Promise<readonly DatabaseEntry[]>
   collections(database: string, call: Call): Promise<readonly CollectionEntry[]>
   /** A page in order of `_id`, of any type; of a view or a time series, in its own order. `RESULT_TOO_LARGE` above `maxResponseBytes`. */
   documents(database: string, collection: string, query: DocumentQuery, call: Call): Promise<DocumentPage>
+  /** What a pipeline gives, in its own order; nothing where the collection is not there. `RESULT_TOO_LARGE` as for `documents`. */
+  aggregate(database: string, collection: string, query: AggregateQuery, call: Call): Promise<Aggregated>
   /** `dbStats` of a database, as relaxed values. */
   stats(database: string, call: Call): Promise<Readonly<Record<string, unknown>>>
 }
 
-// The server gives up before the caller does.
+// The server gives up before the caller does, but not at once where there is little time.
 const deadlineReserveMs = 500
+const deadlineReserveShare = 0.25
 
 const maxNameLength = 128
 
@@ -52,6 +70,8 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
   let closed = false
   let lost = false
   let running = 0
+  let answeredAt = Number.NEGATIVE_INFINITY
+  const plain = rememberPlain()
   const outage = watchOutage(client, () => {
     lost = true
   })
@@ -87,13 +107,9 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
         }),
       ),
     documents: (database, collection, query, asking) =>
-      run(asking, async () =>
-        readPage(client.db(nameOf(database)), collection, query, {
-          maxBytes: limits.maxResponseBytes,
-          timeMs: () => timeOf(asking),
-          signal: asking.signal,
-        }),
-      ),
+      run(asking, async () => readPage(client.db(nameOf(database)), collection, query, boundsOf(asking), plain)),
+    aggregate: (database, collection, query, asking) =>
+      run(asking, async () => aggregate(client.db(nameOf(database)), collection, query, boundsOf(asking))),
     async stats(database, asking) {
       const {
         ok: _ok,
@@ -114,6 +130,10 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
   }
   return session
 
+  function boundsOf(asking: Call): PageBounds {
+    return { maxBytes: limits.maxResponseBytes, timeMs: () => timeOf(asking), signal: asking.signal }
+  }
+
   function nameOf(database: string): string {
     const name = database || target.database
     if (name === '') throw invalid('databaseName', 'is required: the registered connection names no database')
@@ -128,9 +148,16 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
 
   async function run<T>({ signal }: Call, work: () => Promise<T>): Promise<T> {
     running += 1
+    const queued = running > limits.maxConnections
+    const began = performance.now()
     try {
-      return await untilAborted(outage.during(work()), signal)
+      const result = await untilAborted(outage.during(work()), signal)
+      answeredAt = performance.now()
+      return result
     } catch (error) {
+      if (error instanceof Error && error.name === 'MongoServerError') answeredAt = performance.now()
+      // The server answers others meanwhile: it was a place in the pool that this one waited for.
+      if (signal.aborted && queued && answeredAt > began) throw poolExhausted(error)
       lost ||= isLoss(error)
       if (members.refusal) throw members.refusal
       // With places left in the pool, it was the server that gave no connection.
@@ -179,5 +206,6 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
 }
 
 function timeOf(call: Call): number {
-  return Math.max(1, Math.floor(remainingMs(call) - deadlineReserveMs))
+  const left = remainingMs(call)
+  return Math.max(1, Math.floor(left - Math.min(deadlineReserveMs, left * deadlineReserveShare)))
 }
