@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { redis } from '#src/engines/redis/engine.ts'
-import { contract, databaseFailures, failures, json, reply } from '#src/http/contract.ts'
+import { contract, databaseFailures, failures, json } from '#src/http/contract.ts'
+import { reply } from '#src/http/reply.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
 
@@ -20,23 +21,34 @@ const info = contract({
         .string()
         .regex(/^[A-Za-z_]{1,32}$/, { error: 'must be the name of an INFO section' })
         .optional()
-        .openapi({ example: 'memory' }),
+        .openapi({ description: 'Only this section; all of them unless given', examples: ['memory'] }),
     }),
   },
   responses: {
     200: json(
       z
         .object({ raw: z.string(), parsed: z.record(z.string(), z.record(z.string(), z.string())) })
-        .openapi('RedisInfo'),
+        .openapi('RedisInfo', {
+          example: {
+            raw: '# Memory\r\nused_memory:1048576\r\n',
+            parsed: { Memory: { used_memory: '1048576' } },
+          },
+        }),
       'What INFO says',
     ),
-    ...failures(...databaseFailures, 'DB_QUERY_ERROR'),
+    ...failures(...databaseFailures, 'DB_QUERY_ERROR', 'DB_NOT_PRIMARY'),
   },
 })
 
 export const serverInfo = createRouter().openapi(info, async (c) => {
   const { databaseId } = c.req.valid('param')
-  c.set('databaseId', databaseId)
-  await using session = await c.var.deps.open(redis, databaseId, c.var.call)
-  return reply(c, info, 200, await session.serverInfo(c.req.valid('query').section, c.var.call))
+  c.env.databaseId = databaseId
+  const { section } = c.req.valid('query')
+  const { call } = c.env
+  return reply(
+    c,
+    info,
+    200,
+    await c.env.deps.read(redis, databaseId, call, (session) => session.serverInfo(section, call)),
+  )
 })

@@ -2,7 +2,8 @@ import { invalid } from '#src/errors.ts'
 import { z } from '@hono/zod-openapi'
 import { redis } from '#src/engines/redis/engine.ts'
 import type { Encoding as EncodingName, RedisValue as Value } from '#src/engines/redis/values.ts'
-import { body, contract, databaseFailures, failures, json, reply } from '#src/http/contract.ts'
+import { body, contract, databaseFailures, failures, json } from '#src/http/contract.ts'
+import { reply } from '#src/http/reply.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
 import { Encoding, RedisValue } from './schemas.ts'
@@ -27,10 +28,10 @@ const get = contract({
     200: json(
       z
         .object({ key: RedisValue, type: z.literal('string'), value: RedisValue, ttl_ms: z.number().nullable() })
-        .openapi('RedisString'),
+        .openapi('RedisString', { example: { key: 'greeting', type: 'string', value: 'hello', ttl_ms: 60000 } }),
       'The value',
     ),
-    ...failures(...databaseFailures, 'NOT_FOUND', 'DB_QUERY_ERROR'),
+    ...failures(...databaseFailures, 'NOT_FOUND', 'DB_QUERY_ERROR', 'DB_NOT_PRIMARY'),
   },
 })
 
@@ -68,10 +69,17 @@ const set = contract({
     200: json(
       z
         .object({ key: RedisValue, written: z.boolean().openapi({ description: 'false when nx or xx forbade it' }) })
-        .openapi('RedisWritten'),
+        .openapi('RedisWritten', { example: { key: 'greeting', written: true } }),
       'Whether it was written',
     ),
-    ...failures(...databaseFailures, 'DB_QUERY_ERROR', 'DB_NOT_PRIMARY', 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'),
+    ...failures(
+      ...databaseFailures,
+      'DB_QUERY_ERROR',
+      'DB_READ_ONLY',
+      'DB_NOT_PRIMARY',
+      'PAYLOAD_TOO_LARGE',
+      'UNSUPPORTED_MEDIA_TYPE',
+    ),
   },
 })
 
@@ -79,16 +87,22 @@ export const strings = createRouter()
   .openapi(get, async (c) => {
     const { databaseId } = c.req.valid('param')
     const { key, encoding } = c.req.valid('query')
-    c.set('databaseId', databaseId)
-    await using session = await c.var.deps.open(redis, databaseId, c.var.call)
-    return reply(c, get, 200, await session.get(keyOf(key, encoding), encoding, c.var.call))
+    c.env.databaseId = databaseId
+    const { call } = c.env
+    const name = keyOf(key, encoding)
+    return reply(
+      c,
+      get,
+      200,
+      await c.env.deps.read(redis, databaseId, call, (session) => session.get(name, encoding, call)),
+    )
   })
   .openapi(set, async (c) => {
     const { databaseId } = c.req.valid('param')
     const request = c.req.valid('json')
-    c.set('databaseId', databaseId)
-    await using session = await c.var.deps.open(redis, databaseId, c.var.call)
-    return reply(c, set, 200, { key: request.key, written: await session.set(request, c.var.call) })
+    c.env.databaseId = databaseId
+    using session = await c.env.deps.open(redis, databaseId, c.env.call)
+    return reply(c, set, 200, { key: request.key, written: await session.set(request, c.env.call) })
   })
 
 function keyOf(text: string, encoding: EncodingName): Value {

@@ -5,6 +5,7 @@ import type { Wire } from '../dial.ts'
 import { timedOut } from '../dial-errors.ts'
 import { type Call, untilAborted } from '../engine.ts'
 import type { Target } from '../target.ts'
+import { writeTogether } from './batch.ts'
 import { replyTooLarge, translateAuth, translateSelect, translateStart } from './errors.ts'
 
 /** One authenticated connection in its database. ioredis never redials: when it is lost, `closed` says so. */
@@ -40,6 +41,7 @@ export async function openConnection(target: Target, maxReplyBytes: number, call
   socket.on('error', (error) => {
     failure ??= error
   })
+  writeTogether(socket)
   const client = new Redis({
     Connector: connectorOf(socket),
     lazyConnect: true,

@@ -32,12 +32,13 @@ const maxScanRounds = 10
 const maxOvershoot = 10
 const minOvershoot = 1_000
 
-/** Walks the keyspace from the request's cursor for a bounded number of rounds. */
-export async function scanKeys(client: Redis, read: Read, request: ScanRequest): Promise<ScanPage> {
+/** Walks the keyspace from the request's cursor for a bounded number of rounds; `goOn` throws between them when nobody waits any more. */
+export async function scanKeys(client: Redis, read: Read, goOn: () => void, request: ScanRequest): Promise<ScanPage> {
   const found = new Map<string, Buffer>()
   let { cursor } = request
   let scanned = 0
   for (let round = 0; round < maxScanRounds; round++) {
+    if (round > 0) goOn()
     const from = cursor
     const type = request.type === undefined ? [] : (['TYPE', request.type] as const)
     const [next, keys] = await read(() =>

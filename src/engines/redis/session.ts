@@ -1,16 +1,12 @@
-import { ApiError, readOnlyDatabase } from '../../errors.ts'
+import { ApiError } from '../../errors.ts'
 import { failed, timedOut } from '../dial-errors.ts'
-import {
-  type Call,
-  callWithin,
-  type Limits,
-  remainingMs,
-  type ServerInfo,
-  type Session,
-  untilAborted,
-} from '../engine.ts'
+import { assertMayWrite, type Call, type Limits, type ServerInfo, type Session, throwIfOver } from '../engine.ts'
+import { lostUnanswered } from '../read-retries.ts'
 import type { Target } from '../target.ts'
+import { classify } from './command-policy.ts'
+import { type CommandTable, readCommandTable } from './command-table.ts'
 import { openConnection } from './connection.ts'
+import { createExchanges } from './exchange.ts'
 import { replyCode, translate, writeLost, writeTimedOut } from './errors.ts'
 import { type ScanPage, type ScanRequest, scanKeys, ttlOf } from './keys.ts'
 import { infoOf, infoWithoutRights } from './server-info.ts'
@@ -51,10 +47,26 @@ const replicaRetryMs = 1_000
 export async function openSession(target: Target, limits: Limits, call: Call): Promise<RedisSession> {
   const connection = await openConnection(target, limits.maxResponseBytes + limits.maxValueBytes, call)
   const { client } = connection
+  const maxValueBytes = String(limits.maxValueBytes)
   const openedAt = performance.now()
   let hung = false
   // The name may lead to the new primary already: the next caller gets a new connection.
   let demoted = false
+  // Asked for once, and only where it matters.
+  let commands: Promise<CommandTable> | undefined
+  const { run, send } = createExchanges(client, {
+    commandTimeoutMs: limits.commandTimeoutMs,
+    answered: () => connection.answered(),
+    late({ readOnly, sent }, waitedLong) {
+      // A server that has said nothing since it was sent is taken for gone, and the connection is given up.
+      if (waitedLong && connection.lastHeard < sent) {
+        hung = true
+        void connection.close()
+      }
+      return late(readOnly)
+    },
+    failed: ({ readOnly, sent }, error) => (hung ? late(readOnly, error) : lost(error, readOnly, sent)),
+  })
   const session: RedisSession = {
     get closed() {
       return demoted || connection.closed
@@ -63,7 +75,13 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
       await run(pinging, true, () => client.ping())
     },
     info: readInfo,
-    scan: (request, scanning) => scanKeys(client, (command) => run(scanning, true, command), request),
+    scan: (request, scanning) =>
+      scanKeys(
+        client,
+        (command) => run(scanning, true, command),
+        () => goOn(scanning),
+        request,
+      ),
     get,
     set,
     async serverInfo(section, asking) {
@@ -75,74 +93,72 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
   }
   return session
 
-  /** Bounds one command. A server that has said nothing since it was sent is taken for gone, and the connection is given up. */
-  async function run<T>(running: Call, readOnly: boolean, command: () => Promise<T>): Promise<T> {
-    const leftMs = remainingMs(running)
-    using bounded = callWithin(Math.min(limits.commandTimeoutMs, leftMs), running.signal)
-    const sent = performance.now()
-    try {
-      const reply = await untilAborted(command(), bounded.signal)
-      connection.answered()
-      return reply
-    } catch (error) {
-      if (!bounded.signal.aborted && !hung) throw lost(error, readOnly)
-      const waitedLong = !running.signal.aborted && leftMs >= limits.commandTimeoutMs
-      if (waitedLong && connection.lastHeard < sent) {
-        hung = true
-        await connection.close()
-      }
-      throw readOnly ? timedOut('Redis did not answer in time.', error) : writeTimedOut(error)
-    }
+  function late(readOnly: boolean, cause?: unknown): ApiError {
+    return readOnly ? timedOut('Redis did not answer in time.', cause) : writeTimedOut(cause)
   }
 
-  function lost(error: unknown, readOnly: boolean): ApiError {
-    if (replyCode(error) === undefined)
-      return readOnly
-        ? translate(connection.failure instanceof ApiError ? connection.failure : error)
-        : writeLost(error)
+  function lost(error: unknown, readOnly: boolean, sent: number): ApiError {
+    if (replyCode(error) === undefined) {
+      if (!readOnly) return writeLost(error)
+      const reason = translate(connection.failure instanceof ApiError ? connection.failure : error)
+      return connection.closed && connection.lastHeard < sent ? lostUnanswered(reason) : reason
+    }
     connection.answered()
     const translated = translate(error)
     if (translated.code === 'DB_NOT_PRIMARY' && performance.now() - openedAt > replicaRetryMs) demoted = true
     return translated
   }
 
-  async function get(name: RedisValue, encoding: Encoding, running: Call): Promise<StringEntry> {
-    const key = toBytes(name)
-    // A bounded range first, so that a huge value costs neither side more than the cap; all in one pipeline. Another client may write in
-    // between: what is not there at the end, or longer than was read at any time, is not answered.
-    const [bytes, length, ttl] = await run(running, true, () =>
-      Promise.all([client.getrangeBuffer(key, 0, limits.maxValueBytes), client.strlen(key), client.pttl(key)]),
+  function get(name: RedisValue, encoding: Encoding, running: Call): Promise<StringEntry> {
+    const key = toArgument(name)
+    // A range of one byte more than the cap, so that a huge value costs neither side more; both in one pipeline.
+    const asked = send(running, true, ['getrange', key, '0', maxValueBytes], ['pttl', key])
+    return asked.then(([bytes, ttl]) => {
+      if (!(bytes instanceof Buffer)) throw notRedis()
+      if (Number(ttl) === -2) throw new ApiError('NOT_FOUND', 'There is no such key.')
+      if (bytes.length > limits.maxValueBytes) return refuseLength(key, bytes.length, running)
+      return {
+        key: encoding === 'utf8' ? name : fromBytes(toBytes(name), encoding),
+        type: 'string',
+        value: fromBytes(bytes, encoding),
+        ttl_ms: ttlOf(Number(ttl)),
+      }
+    })
+  }
+
+  async function refuseLength(key: string | Buffer, read: number, running: Call): Promise<never> {
+    const length = Number(await run(running, true, () => client.strlen(key)))
+    throw new ApiError(
+      'RESULT_TOO_LARGE',
+      `The value is larger than ${limits.maxValueBytes} bytes, the most one answer may hold.`,
+      { details: { size_bytes: Math.max(read, length) } },
     )
-    if (Number(ttl) === -2) throw new ApiError('NOT_FOUND', 'There is no such key.')
-    if (Math.max(bytes.length, Number(length)) > limits.maxValueBytes) {
-      throw new ApiError(
-        'RESULT_TOO_LARGE',
-        `The value is larger than ${limits.maxValueBytes} bytes, the most one answer may hold.`,
-        {
-          details: { size_bytes: Math.max(bytes.length, Number(length)) },
-        },
-      )
-    }
-    return { key: fromBytes(key, encoding), type: 'string', value: fromBytes(bytes, encoding), ttl_ms: ttlOf(ttl) }
   }
 
   async function set(request: SetRequest, running: Call): Promise<boolean> {
-    if (target.config['readOnly'] === true) throw readOnlyDatabase()
+    if (running.readOnly === true || target.config['readOnly'] === true) await refuseWrite('set', running)
     const flags: string[] = []
+    const [key, value] = [toArgument(request.key), toArgument(request.value)]
     if (request.ttlMs !== undefined) flags.push('PX', String(request.ttlMs))
     if (request.keepTtl) flags.push('KEEPTTL')
     if (request.nx) flags.push('NX')
     if (request.xx) flags.push('XX')
-    const reply = await run(running, false, () =>
-      client.set(toBytes(request.key), toBytes(request.value), ...(flags as [])),
-    )
+    const [reply] = await send(running, false, ['set', key, value, ...flags])
     return reply !== null
+  }
+
+  /** Throws `DB_READ_ONLY` where the server's metadata says that the command writes, or nothing at all. */
+  async function refuseWrite(command: string, running: Call): Promise<void> {
+    commands ??= send(running, true, ['command']).then(([reply]) => readCommandTable(reply))
+    const table = await commands.catch(() => undefined)
+    if (table === undefined) commands = undefined
+    if (table === undefined || classify(table, [command]).writes) assertMayWrite(target, running)
   }
 
   async function readText(asking: Call, section?: string): Promise<string> {
     const reply: unknown = await run(asking, true, () => (section === undefined ? client.info() : client.info(section)))
     if (typeof reply === 'string') return reply
-    throw failed('protocol', 'The server answers INFO as no Redis does. Check port and type.')
+    throw notRedis()
   }
 
   async function readInfo(asking: Call): Promise<ServerInfo> {
@@ -153,4 +169,20 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
       return infoWithoutRights
     }
   }
+}
+
+function goOn(call: Call): void {
+  try {
+    throwIfOver(call)
+  } catch (error) {
+    throw timedOut('The caller left, or its time ran out before the scan was done.', error)
+  }
+}
+
+function notRedis(): ApiError {
+  return failed('protocol', 'The server answers as no Redis does. Check port and type.')
+}
+
+function toArgument(value: RedisValue): string | Buffer {
+  return typeof value === 'string' ? value : toBytes(value)
 }

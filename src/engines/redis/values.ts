@@ -1,20 +1,14 @@
+import { isUtf8 } from 'node:buffer'
+
 /** Bytes as JSON carries them: text when they are valid UTF-8, else base64. */
 export type RedisValue = string | { readonly base64: string }
 
 export type Encoding = 'utf8' | 'base64'
 
-const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
 /** Reply bytes to JSON, losslessly; `base64` forces the base64 form. */
 export function fromBytes(bytes: Uint8Array, encoding: Encoding = 'utf8'): RedisValue {
-  if (encoding === 'utf8') {
-    try {
-      return strict.decode(bytes)
-    } catch {
-      // Not UTF-8: the base64 form below.
-    }
-  }
-  return { base64: Buffer.from(bytes).toString('base64') }
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return encoding === 'utf8' && isUtf8(buffer) ? buffer.toString('utf8') : { base64: buffer.toString('base64') }
 }
 
 /** Either JSON form to bytes. */
