@@ -2,7 +2,8 @@ import { invalid } from '#src/errors.ts'
 import { z } from '@hono/zod-openapi'
 import { callWithin } from '#src/engines/engine.ts'
 import { postgres } from '#src/engines/postgres/engine.ts'
-import { body, contract, databaseFailures, failures, json, reply } from '#src/http/contract.ts'
+import { body, contract, databaseFailures, failures, json } from '#src/http/contract.ts'
+import { reply } from '#src/http/reply.ts'
 import { keepOpen } from '#src/http/limits.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
@@ -23,7 +24,7 @@ const query = contract({
   tags: ['postgres'],
   summary: 'Run one SQL statement',
   description:
-    'With bound parameters, in a transaction of its own that is read-only unless readOnly is false. int8, numeric and money are strings, dates and times PostgreSQL text, bytea \\x….',
+    'With bound parameters, in a transaction of its own that is read-only unless readOnly is false; read-only are SELECT, VALUES, TABLE, WITH, EXPLAIN and SHOW. int8, numeric and money are strings, dates and times PostgreSQL text, bytea \\x….',
   access: 'read',
   operation: 'read',
   request: {
@@ -63,7 +64,15 @@ const query = contract({
           command: z.string(),
           truncated: z.boolean().openapi({ description: 'true when there were more than maxRows rows' }),
         })
-        .openapi('PostgresResult'),
+        .openapi('PostgresResult', {
+          example: {
+            columns: [{ name: 'answer', type: 'int4', type_id: 23 }],
+            rows: [{ answer: 42 }],
+            row_count: 1,
+            command: 'SELECT',
+            truncated: false,
+          },
+        }),
       'The result',
     ),
     ...failures(
@@ -81,15 +90,15 @@ const query = contract({
 export const queries = createRouter().openapi(query, async (c) => {
   const { databaseId } = c.req.valid('param')
   const { timeoutMs, ...request } = c.req.valid('json')
-  const { QUERY_TIMEOUT_MAX_MS, REQUEST_TIMEOUT_MS } = c.var.deps.config
-  c.set('databaseId', databaseId)
+  const { QUERY_TIMEOUT_MAX_MS, REQUEST_TIMEOUT_MS } = c.env.deps.config
+  c.env.databaseId = databaseId
   if (timeoutMs !== undefined && timeoutMs > QUERY_TIMEOUT_MAX_MS)
     throw invalid('timeoutMs', `must be at most ${QUERY_TIMEOUT_MAX_MS}`)
-  if (!request.readOnly) c.set('declaration', { access: 'write', operation: 'write' })
+  if (!request.readOnly) c.env.declaration = { access: 'write', operation: 'write' }
   const allowedMs = timeoutMs ?? REQUEST_TIMEOUT_MS
-  keepOpen(c.env?.server, c.req.raw, allowedMs)
-  using call = callWithin(allowedMs, c.req.raw.signal)
-  await using session = await c.var.deps.open(postgres, databaseId, call)
+  keepOpen(c.env, allowedMs)
+  using call = callWithin(allowedMs, c.req.raw, c.env.readOnly)
+  using session = await c.env.deps.open(postgres, databaseId, call, c.env)
   const result = await session.query(request, call)
   return reply(c, query, 200, { ...result, columns: [...result.columns], rows: [...result.rows] as never })
 })

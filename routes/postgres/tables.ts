@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { postgres } from '#src/engines/postgres/engine.ts'
-import { contract, databaseFailures, failures, json, reply } from '#src/http/contract.ts'
+import { contract, databaseFailures, failures, json } from '#src/http/contract.ts'
+import { reply } from '#src/http/reply.ts'
 import { DatabaseIdParams, booleanQuery, commaList, wholeNumber } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
 
@@ -74,12 +75,28 @@ const list = contract({
   request: {
     params: DatabaseIdParams,
     query: z.object({
-      included_schemas: schemaNames.openapi({ type: 'string', example: 'public' }),
-      excluded_schemas: schemaNames.openapi({ type: 'string' }),
-      include_system_schemas: booleanQuery.default(false).openapi({ type: 'boolean', default: false }),
-      include_columns: booleanQuery.default(true).openapi({ type: 'boolean', default: true }),
-      limit: wholeNumber(1, 1000, 1000),
-      offset: wholeNumber(0, 1_000_000, 0),
+      included_schemas: schemaNames.openapi({
+        type: 'string',
+        description: 'Only these schemas, comma-joined',
+        examples: ['public'],
+      }),
+      excluded_schemas: schemaNames.openapi({
+        type: 'string',
+        description: 'Not these schemas, comma-joined',
+        examples: ['auth,storage'],
+      }),
+      include_system_schemas: booleanQuery.default(false).openapi({
+        type: 'boolean',
+        description: 'Also pg_catalog, information_schema and their like',
+        default: false,
+      }),
+      include_columns: booleanQuery.default(true).openapi({
+        type: 'boolean',
+        description: 'Each table with its columns',
+        default: true,
+      }),
+      limit: wholeNumber(1, 1000, 1000).openapi({ description: 'Tables at most' }),
+      offset: wholeNumber(0, 1_000_000, 0).openapi({ description: 'Tables left out at the beginning' }),
     }),
   },
   responses: {
@@ -91,18 +108,16 @@ const list = contract({
 export const tables = createRouter().openapi(list, async (c) => {
   const { databaseId } = c.req.valid('param')
   const query = c.req.valid('query')
-  c.set('databaseId', databaseId)
-  await using session = await c.var.deps.open(postgres, databaseId, c.var.call)
-  const found = await session.tables(
-    {
-      includedSchemas: query.included_schemas,
-      excludedSchemas: query.excluded_schemas,
-      includeSystemSchemas: query.include_system_schemas,
-      includeColumns: query.include_columns,
-      limit: query.limit,
-      offset: query.offset,
-    },
-    c.var.call,
-  )
+  c.env.databaseId = databaseId
+  const { call } = c.env
+  const filter = {
+    includedSchemas: query.included_schemas,
+    excludedSchemas: query.excluded_schemas,
+    includeSystemSchemas: query.include_system_schemas,
+    includeColumns: query.include_columns,
+    limit: query.limit,
+    offset: query.offset,
+  }
+  const found = await c.env.deps.read(postgres, databaseId, call, (session) => session.tables(filter, call))
   return reply(c, list, 200, found as never)
 })

@@ -20,7 +20,7 @@ describe('a query over a real connection', () => {
     const server = Bun.serve({
       port: 0,
       hostname: '127.0.0.1',
-      fetch: (request, bun) => routes.fetch(request, { server: bun }),
+      fetch: routes.fetch,
     })
     cleanup.defer(() => server.stop(true))
     const { id } = await app.register({ name: 'over-http', type: 'postgres', connectionString: scratch.url })

@@ -1,13 +1,23 @@
-import { ApiError, invalid, readOnlyDatabase } from '../../errors.ts'
-import { type Call, callWithin, type Limits, remainingMs, type Session, untilAborted } from '../engine.ts'
+import type { Sql } from 'postgres'
+import { ApiError, invalid } from '../../errors.ts'
+import {
+  assertMayWrite,
+  type Call,
+  callWithin,
+  type Limits,
+  remainingMs,
+  type Session,
+  untilAborted,
+} from '../engine.ts'
 import { Pool } from '../pool.ts'
+import { lostUnanswered } from '../read-retries.ts'
 import type { Target } from '../target.ts'
 import { type Connection, openConnection } from './connection.ts'
 import { commitLost, statementTimedOut, translate } from './errors.ts'
 import { toParameters } from './parameters.ts'
 import { fetchRows, type QueryRequest, type QueryResult } from './rows.ts'
 import { readInfo } from './server-info.ts'
-import { refusal } from './statement.ts'
+import { isReadingKind, refusal } from './statement.ts'
 import { type Table, type TableFilter, tablesQuery, toTable } from './tables.ts'
 
 /** A pool of backends of one database. */
@@ -86,10 +96,12 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
     const begin = `begin ${readOnly ? 'read only' : 'read write'}; select
       pg_catalog.set_config('statement_timeout', '${timeoutMs}', true), pg_catalog.set_config('lock_timeout', '2000', true),
       pg_catalog.set_config('idle_in_transaction_session_timeout', '10000', true)`
+    let begun = false
     let committing = false
     const steps = async () => {
       connection.limitBytes(limits.maxResponseBytes)
       await connection.sql.unsafe(begin)
+      begun = true
       const result = await work(connection)
       committing = !readOnly
       await connection.sql.unsafe(readOnly ? 'rollback' : 'commit')
@@ -102,7 +114,11 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
         connection.abandon()
         throw statementTimedOut(readOnly, { cause: error })
       }
-      if (connection.closed) throw committing ? commitLost(error) : translate(error, { readOnly })
+      if (connection.closed) {
+        if (committing) throw commitLost(error)
+        const lost = translate(error, { readOnly })
+        throw begun ? lost : lostUnanswered(lost)
+      }
       await rollBack(connection)
       throw translate(error, { readOnly })
     }
@@ -112,9 +128,20 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
     const refused = refusal(request.query)
     if (refused?.code === 'VALIDATION_FAILED') throw invalid('query', refused.message)
     if (refused) throw new ApiError(refused.code, refused.message)
-    if (!request.readOnly && target.config['readOnly'] === true) throw readOnlyDatabase()
-    return transaction(running, request.readOnly, ({ sql }) => fetchRows(sql, request))
+    if (!request.readOnly) assertMayWrite(target, running)
+    return transaction(running, request.readOnly, ({ sql }) =>
+      request.readOnly && !isReadingKind(request.query) ? refuse(sql, request) : fetchRows(sql, request),
+    )
   }
+}
+
+/** The server only parses and analyses the statement, so that a misspelt one is answered with its own error, and runs nothing. */
+async function refuse(sql: Sql, { query, parameters }: QueryRequest): Promise<never> {
+  await sql.unsafe(query, toParameters(parameters) as never[], { prepare: false, simple: false } as never).describe()
+  throw new ApiError(
+    'DB_READ_ONLY',
+    'Only SELECT, VALUES, TABLE, WITH, EXPLAIN and SHOW run read-only. Send "readOnly": false to allow the statement.',
+  )
 }
 
 /** Ends a failed transaction; a server that does not answer that in time loses the connection. */

@@ -17,6 +17,9 @@ const transactionControl: ReadonlySet<string> = new Set([
   'START',
 ])
 
+// WITH may hold a write and EXPLAIN ANALYZE run one: those the read-only transaction refuses.
+const reading: ReadonlySet<string> = new Set(['EXPLAIN', 'SELECT', 'SHOW', 'TABLE', 'VALUES', 'WITH'])
+
 const unsupported: Readonly<Record<string, string>> = {
   COPY: 'COPY does not run as a query: use the export and import routes',
   DISCARD: 'DISCARD has no use here: a connection is cleaned after every request',
@@ -34,8 +37,16 @@ export function leadingKeyword(sql: string): string | undefined {
 }
 
 /**
+ * Whether the statement is of a kind that may run read-only: every kind of PostgreSQL's begins with a keyword of its own, so the first
+ * one tells it. What a new version adds is not among them.
+ */
+export function isReadingKind(sql: string): boolean {
+  return reading.has(leadingKeyword(sql) ?? '')
+}
+
+/**
  * Why this one statement may not run inside the transaction that the server opened for it: transaction control would end or
- * widen that transaction, COPY and LISTEN speak a protocol of their own. Not a read-only check: that is the server's transaction.
+ * widen that transaction, COPY and LISTEN speak a protocol of their own. Whether it writes is for the server's transaction to say.
  */
 export function refusal(sql: string): Refusal | undefined {
   if (sql.includes('\0')) return { code: 'VALIDATION_FAILED', message: 'The query holds a NUL character' }
@@ -62,7 +73,12 @@ function controlsTransaction(sql: string, first: Word): boolean {
   if (transactionControl.has(first.word)) return true
   let at = skipBlank(sql, first.end)
   let next = keywordAt(sql, at)
-  if (first.word === 'PREPARE') return next?.word === 'TRANSACTION'
+  if (first.word === 'PREPARE') {
+    // A statement may be prepared under that name too, which is followed by AS or its types.
+    if (next?.word !== 'TRANSACTION') return false
+    at = skipBlank(sql, next.end)
+    return sql.charAt(at) !== '(' && keywordAt(sql, at)?.word !== 'AS'
+  }
   if (first.word !== 'SET' && first.word !== 'RESET') return false
   if (next?.word === 'LOCAL' || next?.word === 'SESSION') {
     at = skipBlank(sql, next.end)
@@ -70,7 +86,7 @@ function controlsTransaction(sql: string, first: Word): boolean {
   }
   if (next?.word === 'TRANSACTION' || next?.word === 'CHARACTERISTICS') return true
   // A setting's name may be quoted and has no case either way.
-  return matchAt(/"?transaction_(isolation|read_only|deferrable)\b/iy, sql, at) !== null
+  return matchAt(/(?:U&)?"?transaction_(?:isolation|read_only|deferrable)(?![\w$\x80-\uffff])/iy, sql, at) !== null
 }
 
 function keywordAt(sql: string, at: number): Word | undefined {
