@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { bunApi as engine } from '#src/engines/bun-api/engine.ts'
-import { contract, databaseFailures, failures, json, reply } from '#src/http/contract.ts'
+import { contract, databaseFailures, failures, json } from '#src/http/contract.ts'
+import { reply } from '#src/http/reply.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
 
@@ -18,7 +19,7 @@ const health = contract({
     200: json(
       z
         .object({ ok: z.boolean(), status: z.number().int(), latency_ms: z.number(), body: z.unknown() })
-        .openapi('PeerHealth'),
+        .openapi('PeerHealth', { example: { ok: true, status: 200, latency_ms: 2.4, body: { status: 'ok' } } }),
       'What the peer answers',
     ),
     ...failures(...databaseFailures),
@@ -36,7 +37,10 @@ const info = contract({
   operation: 'read',
   request: { params: DatabaseIdParams },
   responses: {
-    200: json(z.record(z.string(), z.unknown()).openapi('PeerInfo'), 'What the peer says of itself'),
+    200: json(
+      z.record(z.string(), z.unknown()).openapi('PeerInfo', { example: { name: 'bun-api', version: '0.1.0' } }),
+      'What the peer says of itself',
+    ),
     ...failures(...databaseFailures),
   },
 })
@@ -44,14 +48,14 @@ const info = contract({
 export const bunApi = createRouter()
   .openapi(health, async (c) => {
     const { databaseId } = c.req.valid('param')
-    c.set('databaseId', databaseId)
-    await using session = await c.var.deps.open(engine, databaseId, c.var.call)
-    const { ok, status, latency_ms, body } = await session.health(c.var.call)
+    c.env.databaseId = databaseId
+    using session = await c.env.deps.open(engine, databaseId, c.env.call)
+    const { ok, status, latency_ms, body } = await session.health(c.env.call)
     return reply(c, health, 200, { ok, status, latency_ms, body })
   })
   .openapi(info, async (c) => {
     const { databaseId } = c.req.valid('param')
-    c.set('databaseId', databaseId)
-    await using session = await c.var.deps.open(engine, databaseId, c.var.call)
-    return reply(c, info, 200, { ...(await session.peerInfo(c.var.call)) })
+    c.env.databaseId = databaseId
+    using session = await c.env.deps.open(engine, databaseId, c.env.call)
+    return reply(c, info, 200, { ...(await session.peerInfo(c.env.call)) })
   })

@@ -5,18 +5,24 @@ const delaysMs = [1_000, 2_000, 4_000]
  * dials in 10 s however many callers ask, and one that is back is found within 4 s.
  */
 export class Backoff {
+  readonly #now: () => number
   #failures = 0
   #until = 0
   #error: unknown
 
+  /** `now` in milliseconds. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now
+  }
+
   /** Throws the last failure while its delay lasts. */
   check(): void {
-    if (performance.now() < this.#until) throw this.#error
+    if (this.#failures > 0 && this.#now() < this.#until) throw this.#error
   }
 
   failed(error: unknown): void {
     this.#error = error
-    this.#until = performance.now() + (delaysMs[Math.min(this.#failures, delaysMs.length - 1)] ?? 0)
+    this.#until = this.#now() + (delaysMs[Math.min(this.#failures, delaysMs.length - 1)] ?? 0)
     this.#failures += 1
   }
 

@@ -1,12 +1,17 @@
 import type { ZodType } from 'zod'
+import { ApiError, readOnlyDatabase } from '../errors.ts'
 import type { Target } from './target.ts'
 
 /** What every session method takes: an abort signal that also fires at the deadline, and the deadline in `performance.now()` milliseconds. */
 export interface Call {
   readonly signal: AbortSignal
   readonly deadline: number
+  /** The caller, the route or the database allows no write: a session method that writes throws `DB_READ_ONLY`. */
+  readonly readOnly?: boolean
   /** A probe is told when a stage begins. */
   readonly stage?: (stage: Stage) => void
+  /** What is used for the call was read `seconds` ago, and the registry can not be asked now; throws where that will not do. */
+  stale?(seconds: number): void
 }
 
 /** The stages of a connection test, in order. */
@@ -104,24 +109,64 @@ export function defineEngines<const E extends readonly Engine[]>(
   return Object.fromEntries(engines.map((engine) => [engine.kind, engine])) as never
 }
 
+/** Throws `DB_READ_ONLY` unless both the database's `config.readOnly` and the call allow a write. */
+export function assertMayWrite({ config }: Pick<Target, 'config'>, { readOnly }: Call): void {
+  if (config['readOnly'] === true) throw readOnlyDatabase()
+  if (readOnly === true)
+    throw new ApiError('DB_READ_ONLY', 'This caller may only read this database. A write needs the role write.', {
+      details: { reason: 'role' },
+    })
+}
+
+/** Throws once the caller has left or the deadline has passed; asked between the rounds of work that has several. */
+export function throwIfOver({ signal, deadline }: Call): void {
+  signal.throwIfAborted()
+  if (performance.now() >= deadline) throw new DOMException('The deadline passed', 'TimeoutError')
+}
+
 /** Milliseconds left before the call's deadline, at least 0. */
 export function remainingMs(call: Call): number {
   return Math.max(0, call.deadline - performance.now())
 }
 
-/** A call that ends `ms` from now, or with its parent, whichever is first. Dispose it to drop the timer. */
-export function callWithin(ms: number, parent?: AbortSignal): Call & Disposable {
-  const controller = new AbortController()
-  const timer = setTimeout(() => controller.abort(new DOMException('The deadline passed', 'TimeoutError')), ms)
-  const abort = () => controller.abort(parent?.reason)
-  if (parent?.aborted) abort()
-  parent?.addEventListener('abort', abort, { once: true })
-  return {
-    signal: controller.signal,
-    deadline: performance.now() + ms,
-    [Symbol.dispose]() {
+/**
+ * A call that ends `ms` from now, or with its parent, whichever is first. Dispose it to drop the timer. Its signal, and with it the timer,
+ * is made when it is first asked for: most requests are answered before anybody does.
+ */
+export function callWithin(
+  ms: number,
+  parent?: AbortSignal | { readonly signal: AbortSignal },
+  readOnly = false,
+): Call & Disposable {
+  const deadline = performance.now() + ms
+  let controller: AbortController | undefined
+  let disposed = false
+  let unwatch: (() => void) | undefined
+  const watch = (watched: AbortController) => {
+    const above = parent && 'signal' in parent ? parent.signal : parent
+    const leave = () => watched.abort(above?.reason)
+    if (above?.aborted) return leave()
+    const expire = () => watched.abort(new DOMException('The deadline passed', 'TimeoutError'))
+    const timer = setTimeout(expire, Math.max(0, deadline - performance.now()))
+    above?.addEventListener('abort', leave, { once: true })
+    unwatch = () => {
       clearTimeout(timer)
-      parent?.removeEventListener('abort', abort)
+      above?.removeEventListener('abort', leave)
+    }
+  }
+  return {
+    deadline,
+    readOnly,
+    get signal() {
+      if (controller === undefined) {
+        controller = new AbortController()
+        if (!disposed) watch(controller)
+      }
+      return controller.signal
+    },
+    [Symbol.dispose]() {
+      disposed = true
+      unwatch?.()
     },
   }
 }

@@ -3,7 +3,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const root = join(import.meta.dir, '..', '..', '..')
-const copied = ['src', 'routes', 'migrations', 'test', 'scripts', 'package.json', 'tsconfig.json', 'bunfig.toml']
+const copied = [
+  'src',
+  'routes',
+  'migrations',
+  'test',
+  'scripts',
+  'bench',
+  'package.json',
+  'tsconfig.json',
+  'bunfig.toml',
+]
 const files = ['engine.ts', 'errors.ts', 'options.ts', 'session.ts', 'values.ts']
 
 /** A file of the fixture as it stands in `src/engines/memcached/`, where its sisters are neighbours. */
