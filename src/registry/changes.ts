@@ -8,7 +8,7 @@ export const channel = 'bun_api_changes'
 export interface Change {
   readonly table: string
   readonly id: string
-  /** The row's version now: older ones are out of date. `Infinity` when the row is gone. */
+  /** The row's version now: sessions of older ones are out of date. `Infinity` when the row is gone, 0 when only what is shown changed. */
   readonly version: number
 }
 
@@ -18,7 +18,7 @@ export interface ChangeListener {
   lost(): void
 }
 
-/** A subscription to registry changes. While `live` is false nothing may be served from a cache. */
+/** A subscription to registry changes. While `live` is false nothing in a cache may be believed. */
 export interface Changes extends AsyncDisposable {
   readonly live: boolean
   close(): Promise<void>

@@ -1,28 +1,40 @@
 import { callWithin, type Engine, type Limits, type Session, type Call, untilAborted } from '../engines/engine.ts'
 import { ApiError } from '../errors.ts'
-import { Backoffs } from './backoffs.ts'
+import type { BreakerReport } from './breaker.ts'
+import { type BreakerChanged, Breakers } from './breakers.ts'
 import type { DatabaseRow } from './database.ts'
-import { type ConnectionMetrics, type Lease, lend, type LiveSession, newLiveSession } from './live-session.ts'
-import { Slots } from './slots.ts'
+import {
+  type Borrower,
+  borrowerOf,
+  closeInTime,
+  type ConnectionMetrics,
+  countSessions,
+  idleOf,
+  type Lease,
+  lend,
+  type LiveSession,
+  newLiveSession,
+  note,
+  watchIdle,
+} from './live-session.ts'
+import { SlotsByKind } from './slots.ts'
 import type { Targets } from './targets.ts'
 
 export interface ConnectionsOptions {
   /** A row by id, from the registry or a cache of it. */
-  readonly row: (id: string) => Promise<DatabaseRow | undefined>
+  readonly row: (id: string, call: Call) => DatabaseRow | undefined | Promise<DatabaseRow | undefined>
   readonly targets: Targets
   readonly limitsOf: (kind: string) => Limits
   /** Sessions of an engine that may live at once. */
   readonly maxSessionsOf: (kind: string) => number
   /** Engines switched off by the configuration. */
   readonly disabled: ReadonlySet<string>
+  readonly breakerChanged?: BreakerChanged
 }
-
-// A server that never says goodbye must not keep its slot for ever.
-const closeTimeoutMs = 5_000
 
 /**
  * One live session per (database id, version). A new version makes a new session and drains the old one; a session whose connection was
- * lost is replaced at the next `open`, held back by `Backoff` when the store refuses. A session is in one of three places: current in
+ * lost is replaced at the next `open`, held back by its `Breaker` when the store fails. A session is in one of three places: current in
  * `#entries`, in `#draining` while it is still lent, in `#closing` until its sockets are gone and its slot is free.
  */
 export class Connections {
@@ -31,13 +43,15 @@ export class Connections {
   readonly #entries = new Map<string, LiveSession>()
   readonly #draining = new Set<LiveSession>()
   readonly #closing = new Map<LiveSession, Promise<void>>()
-  readonly #backoffs = new Backoffs()
-  readonly #slots = new Map<string, Slots>()
+  readonly #breakers: Breakers
+  readonly #slots: SlotsByKind
   readonly #counts = { opened: 0, closed: 0, failed: 0, evicted: 0 }
   #ended = false
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
+    this.#breakers = new Breakers(options.breakerChanged)
+    this.#slots = new SlotsByKind(options)
   }
 
   /** Sessions in use or in the making, draining ones included. */
@@ -46,38 +60,51 @@ export class Connections {
   }
 
   metrics(): ConnectionMetrics {
-    const all = [...this.#entries.values(), ...this.#draining, ...this.#closing.keys()]
-    return {
-      live: all.filter((entry) => entry.live !== undefined).length,
-      leased: all.reduce((sum, entry) => sum + entry.leases, 0),
-      draining: this.#draining.size + this.#closing.size,
-      waiting: [...this.#slots.values()].reduce((sum, slots) => sum + slots.waiting, 0),
-      ...this.#counts,
-    }
+    const draining = [...this.#draining, ...this.#closing.keys()]
+    const counted = { ...countSessions([...this.#entries.values(), ...draining]), ...this.#counts }
+    return { ...counted, draining: draining.length, waiting: this.#slots.waiting, open: this.#breakers.open }
   }
 
-  /** Lends the session of a registered database. `DB_NOT_FOUND` for an unknown id and for another engine's. */
-  async open<S extends Session>(engine: Engine<string, S>, databaseId: string, call: Call): Promise<Lease<S>> {
-    const row = await this.#options.row(databaseId)
+  /** The circuit breaker of a database. */
+  stateOf(databaseId: string): BreakerReport {
+    return this.#breakers.report(databaseId)
+  }
+
+  /** Lends a session. `DB_NOT_FOUND` also for another engine's id; `DB_UNAVAILABLE`, or what only the owner can mend, while the breaker is open. */
+  async open<S extends Session>(
+    engine: Engine<string, S>,
+    databaseId: string,
+    call: Call,
+    borrower = borrowerOf(call),
+  ): Promise<Lease<S>> {
+    const found = this.#options.row(databaseId, call)
+    const row = found instanceof Promise ? await found : found
     if (row === undefined) this.drain(databaseId)
     if (row?.type !== engine.kind) throw databaseNotFound()
     if (this.#options.disabled.has(engine.kind)) throw featureDisabled(engine)
     if (this.#ended) throw new ApiError('DB_CONNECTION_FAILED', 'This server is stopping. Try again.')
-    const entry = this.#entryOf(engine, row)
+    // A second attempt of the request that tries is the try still.
+    if (borrower?.trying) borrower.lent?.health.breaker.abandoned()
+    const entry = this.#entryOf(engine, row, call)
+    const { breaker } = entry.health
+    // All others were refused.
+    const trying = breaker.state === 'half_open'
     entry.leases += 1
-    clearTimeout(entry.idleTimer)
     try {
       // Single flight: the connection goes on for the others when this caller leaves.
-      const session = (await untilAborted(entry.session, call.signal)) as S
+      const session = (entry.live ?? (await untilAborted(entry.session, call.signal))) as S
       if (session.closed) {
-        this.#forget(entry)
-        throw new ApiError('DB_CONNECTION_FAILED', 'The server closed the connection.')
+        this.#startDraining(entry)
+        throw this.#breakers.closedAtOnce(entry)
       }
+      if (borrower) note(borrower, entry, trying)
       return lend(session, () => {
-        if (session.closed) this.#forget(entry)
+        if (trying && borrower === undefined) breaker.abandoned()
+        if (session.closed) this.#startDraining(entry)
         this.#giveBack(entry)
       })
     } catch (error) {
+      if (trying) breaker.abandoned()
       this.#giveBack(entry)
       if (call.signal.aborted)
         throw new ApiError('DB_TIMEOUT', 'The database could not be connected in time.', { cause: error })
@@ -85,11 +112,16 @@ export class Connections {
     }
   }
 
+  /** To be told of every request that may have been lent a session, when it ends: by `error` where it failed. A stream tells it at its end. */
+  settled(borrower: Borrower, error?: unknown): void {
+    this.#breakers.settled(borrower, error)
+  }
+
   /** Ends the sessions of a database that changed or is gone: lent ones when they return. Those of `version` and newer stay. */
   drain(databaseId: string, version = Number.POSITIVE_INFINITY): void {
     const entry = this.#entries.get(databaseId)
     if (entry && entry.version < version) this.#startDraining(entry)
-    this.#backoffs.forget(databaseId)
+    this.#breakers.forget(databaseId, version)
   }
 
   /** Closes everything at shutdown, lent sessions too. */
@@ -100,13 +132,19 @@ export class Connections {
     await Promise.allSettled(this.#closing.values())
   }
 
-  #entryOf(engine: Engine, row: DatabaseRow): LiveSession {
+  /** Throws where the breaker is open, or a failed dial is too fresh for another. */
+  #entryOf(engine: Engine, row: DatabaseRow, call: Call): LiveSession {
     const present = this.#entries.get(row.id)
-    if (present && present.version >= row.version && !present.live?.closed) return present
+    const isNewest = present !== undefined && present.version >= row.version
+    if (isNewest && !present.live?.closed) {
+      if (present.health.breaker.state !== 'closed') present.health.breaker.admit(call.deadline)
+      return present
+    }
     if (present) this.#startDraining(present)
-    this.#backoffs.check(row.id, row.version)
+    const health = isNewest ? present.health : this.#breakers.of(row.id, row.version)
+    if (!health.breaker.admit(call.deadline)) health.dials.check()
     const { promise, resolve, reject } = Promise.withResolvers<Session>()
-    const entry = newLiveSession(row, promise)
+    const entry = newLiveSession(row, health, this.#options.limitsOf(engine.kind), promise)
     this.#entries.set(row.id, entry)
     // Before anybody else waits for it, so that all find it noted.
     promise.then(
@@ -119,17 +157,16 @@ export class Connections {
 
   async #connect(engine: Engine, row: DatabaseRow, entry: LiveSession): Promise<Session> {
     const { targets, limitsOf } = this.#options
-    const { signal } = entry.abort
     const limits = limitsOf(engine.kind)
     const target = targets.bind(await targets.describe(engine, row))
-    using waiting = callWithin(limits.waitTimeoutMs, signal)
-    await this.#slotsOf(engine.kind).take(waiting, () => this.#makeRoom(engine.kind))
+    using waiting = callWithin(limits.waitTimeoutMs, entry.abort.signal)
+    await this.#slots.of(engine.kind).take(waiting, () => this.#makeRoom(engine.kind))
     entry.hasSlot = true
     try {
-      using connecting = callWithin(limits.connectTimeoutMs, signal)
+      using connecting = callWithin(limits.connectTimeoutMs, entry.abort.signal)
       return await engine.connect(target, limits, connecting)
     } catch (error) {
-      this.#freeSlot(entry)
+      this.#slots.free(entry)
       throw error
     }
   }
@@ -137,42 +174,25 @@ export class Connections {
   #opened(entry: LiveSession, session: Session): void {
     entry.live = session
     this.#counts.opened += 1
-    if (!entry.draining) this.#backoffs.forget(entry.databaseId)
+    this.#breakers.dialled(entry.health)
     if (entry.leases === 0) this.#makeRoom(entry.kind)
   }
 
   #failed(entry: LiveSession, error: unknown): void {
     // Given up by us: that says nothing about the store, nor does a full process.
-    const isStores = !(error instanceof ApiError && error.code === 'POOL_EXHAUSTED')
     if (!entry.abort.signal.aborted) {
       this.#counts.failed += 1
-      if (isStores && !entry.draining) this.#backoffs.failed(entry.databaseId, entry.version, error)
+      if (!entry.draining) this.#breakers.dialFailed(entry.health, error)
     }
-    this.#forget(entry)
-  }
-
-  #slotsOf(kind: string): Slots {
-    const known = this.#slots.get(kind)
-    if (known) return known
-    const slots = new Slots(this.#options.maxSessionsOf(kind), this.#options.limitsOf(kind).waitTimeoutMs)
-    this.#slots.set(kind, slots)
-    return slots
-  }
-
-  #freeSlot(entry: LiveSession): void {
-    if (!entry.hasSlot) return
-    entry.hasSlot = false
-    this.#slotsOf(entry.kind).give()
+    this.#startDraining(entry)
   }
 
   /** Ends idle sessions of this kind, the one idle longest first, while more wait for a slot than are coming free. */
   #makeRoom(kind: string): void {
-    const slots = this.#slotsOf(kind)
+    const slots = this.#slots.of(kind)
     if (slots.waiting === 0) return
     const coming = [...this.#closing.keys()].filter((entry) => entry.kind === kind && entry.hasSlot).length
-    const idle = [...this.#entries.values()].filter(
-      (entry) => entry.kind === kind && entry.leases === 0 && entry.live !== undefined,
-    )
+    const idle = idleOf(this.#entries.values(), kind)
     for (const entry of idle.slice(0, Math.max(0, slots.waiting - coming))) {
       this.#counts.evicted += 1
       this.#startDraining(entry)
@@ -187,16 +207,14 @@ export class Connections {
     if (!entry.hasSlot) return this.#startDraining(entry)
     this.#entries.delete(entry.databaseId)
     this.#entries.set(entry.databaseId, entry)
-    entry.idleTimer = setTimeout(() => this.#forget(entry), this.#options.limitsOf(entry.kind).idleTimeoutMs)
-    entry.idleTimer.unref()
+    entry.idleSince = performance.now()
+    if (entry.idleTimer === undefined)
+      watchIdle(entry, this.#options.limitsOf(entry.kind).idleTimeoutMs, () => this.#startDraining(entry))
     this.#makeRoom(entry.kind)
   }
 
-  #forget(entry: LiveSession): void {
-    if (!entry.draining) this.#startDraining(entry)
-  }
-
   #startDraining(entry: LiveSession): void {
+    if (entry.draining) return
     clearTimeout(entry.idleTimer)
     this.#entries.delete(entry.databaseId)
     this.#draining.add(entry)
@@ -215,12 +233,9 @@ export class Connections {
 
   // The slot comes free only when the sockets are gone. One that never opened has given its slot back already.
   async #closeSession(entry: LiveSession): Promise<void> {
-    const session = await entry.session.catch(() => undefined)
-    if (session === undefined) return
-    using limit = callWithin(closeTimeoutMs)
-    await untilAborted(session.close(), limit.signal).catch(() => undefined)
+    if (!(await closeInTime(entry))) return
     this.#counts.closed += 1
-    this.#freeSlot(entry)
+    this.#slots.free(entry)
   }
 }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Sql, TransactionSql } from 'postgres'
@@ -14,12 +15,18 @@ interface Migration {
   readonly checksum: string
 }
 
+/** Beside the bundle, which `scripts/build.ts` puts them next to; else where they are in the repository. */
+function ownFolder(): string {
+  const bundled = join(import.meta.dir, 'migrations')
+  return existsSync(bundled) ? bundled : join(import.meta.dir, '../../migrations')
+}
+
 /**
  * Applies what is missing of `migrations/*.sql`, one transaction each; instances that race apply each file once.
  * Throws, having changed nothing more, when an applied file has changed or the registry knows a file this build does not.
  */
 export async function migrate(sql: Sql, options: { readonly folder?: string } = {}): Promise<Migrated> {
-  const migrations = await readMigrations(options.folder ?? join(import.meta.dir, '../../migrations'))
+  const migrations = await readMigrations(options.folder ?? ownFolder())
   const applied: string[] = []
   for (;;) {
     const name = await sql.begin((transaction) => applyNext(transaction, migrations))

@@ -4,6 +4,7 @@ import { ApiError, codeOf } from '../errors.ts'
 import type { OrganizationRow, ProjectRow } from './database.ts'
 import type { RegistryDatabase } from './registry-database.ts'
 import { iso } from './columns.ts'
+import { uuidList, type Visible } from './visible.ts'
 
 export interface PageRequest {
   readonly limit: number
@@ -12,14 +13,16 @@ export interface PageRequest {
 
 /** `platform.organizations` and `platform.projects` in SQL. Columns that hold a password are never selected. */
 export interface ProjectStore {
-  listOrganizations(page: PageRequest): Promise<readonly OrganizationRow[]>
+  listOrganizations(page: PageRequest & { readonly visible?: Visible | undefined }): Promise<readonly OrganizationRow[]>
   /** Throws `CONFLICT` for a taken slug. */
   createOrganization(organization: {
     name: string
     slug: string
     billingEmail: string | null
   }): Promise<OrganizationRow>
-  listProjects(page: PageRequest & { readonly organizationSlug?: string | undefined }): Promise<readonly ProjectRow[]>
+  listProjects(
+    page: PageRequest & { readonly organizationSlug?: string | undefined; readonly visible?: Visible | undefined },
+  ): Promise<readonly ProjectRow[]>
   getProject(ref: string): Promise<ProjectRow | undefined>
   /** Throws `CONFLICT` for a taken ref, `NOT_FOUND` for an unknown organization. */
   createProject(project: { name: string; ref: string; organizationSlug: string }): Promise<ProjectRow>
@@ -30,11 +33,13 @@ export interface ProjectStore {
 
 export function createProjectStore(database: RegistryDatabase): ProjectStore {
   return {
-    listOrganizations: ({ limit, after }) =>
+    listOrganizations: ({ limit, after, visible }) =>
       database.use(
         (sql) => sql<OrganizationRow[]>`
           select ${organizationColumns(sql)} from platform.organizations
-          where true ${after === undefined ? sql`` : sql`and (created_at, id) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`}
+          where true
+            ${visible === undefined ? sql`` : sql`and id in (select organization_id from platform.projects where id in (${visibleProjects(sql, visible)}))`}
+            ${after === undefined ? sql`` : sql`and (created_at, id) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`}
           order by created_at desc, id desc limit ${limit}`,
       ),
     createOrganization: ({ name, slug, billingEmail }) =>
@@ -44,11 +49,12 @@ export function createProjectStore(database: RegistryDatabase): ProjectStore {
           returning ${organizationColumns(sql)}`.catch(taken('An organization with this slug is there already.'))
         return present(row)
       }),
-    listProjects: ({ limit, after, organizationSlug }) =>
+    listProjects: ({ limit, after, organizationSlug, visible }) =>
       database.use(
         (sql) => sql<ProjectRow[]>`
           select * from (${projects(sql)}) p
           where true
+            ${visible === undefined ? sql`` : sql`and id in (${visibleProjects(sql, visible)})`}
             ${organizationSlug === undefined ? sql`` : sql`and organization_slug = ${organizationSlug}`}
             ${after === undefined ? sql`` : sql`and (created_at::timestamptz, id) < (${after.createdAt}::timestamptz, ${after.id}::uuid)`}
           order by created_at desc, id desc limit ${limit}`,
@@ -87,6 +93,33 @@ export function createProjectStore(database: RegistryDatabase): ProjectStore {
         }),
       ),
   }
+}
+
+/** The same store; told are the databases that went with a project, and that names which are shown with databases changed. */
+export function tellingChanges(
+  store: ProjectStore,
+  told: { readonly removed: (databaseId: string) => void; readonly renamed: () => void },
+): ProjectStore {
+  return {
+    ...store,
+    async renameProject(ref, name) {
+      const renamed = await store.renameProject(ref, name)
+      told.renamed()
+      return renamed
+    },
+    async removeProject(ref, cascade) {
+      const removed = await store.removeProject(ref, cascade)
+      removed?.forEach(told.removed)
+      return removed
+    },
+  }
+}
+
+// A project shows where a database of it does.
+function visibleProjects(sql: ISql, { projectIds, databaseIds }: Visible) {
+  return sql`
+    select unnest(${uuidList(projectIds)}::uuid[])
+    union select project_id from platform.databases where id = any(${uuidList(databaseIds)}::uuid[])`
 }
 
 function organizationColumns(sql: ISql) {

@@ -18,8 +18,10 @@ import { type Connections, databaseNotFound, featureDisabled } from './connectio
 import type { DatabaseRow, DatabaseStats } from './database.ts'
 import { createProber, type Prove, type Prober, type ProberOptions } from './prober.ts'
 import type { ProjectStore } from './project-store.ts'
+import type { Asker, ReadCache } from './read-cache.ts'
 import { sealTarget } from './sealed-columns.ts'
 import type { DatabaseChanges, DatabaseStore } from './store.ts'
+import type { Visible } from './visible.ts'
 
 export interface CreateInput extends ConnectionInput {
   readonly projectRef: string
@@ -44,8 +46,9 @@ export interface RegistryOptions extends ProberOptions {
   readonly databases: DatabaseStore
   readonly projects: ProjectStore
   readonly connections: Connections
-  /** Ends what this process knows of a database that changed, before the change is heard from the registry. */
-  readonly forget: (id: string) => void
+  readonly rows: ReadCache<DatabaseRow>
+  /** Ends what this process knows of a database that changed, before the change is heard from the registry; sessions of older versions only. */
+  readonly forget: (id: string, version?: number) => void
   readonly keyring: Keyring
   readonly disabled: ReadonlySet<string>
 }
@@ -64,6 +67,13 @@ export class Registry {
     this.#prober = createProber(options)
   }
 
+  /** The row as it is shown: from memory, until its change is heard. */
+  read(id: string, asker?: Asker): DatabaseRow | Promise<DatabaseRow> {
+    const { rows, databases } = this.#options
+    return rows.peek(id) ?? rows.get(id, () => databases.get(id), asker).then(present)
+  }
+
+  /** The row as the registry has it now. */
   async get(id: string): Promise<DatabaseRow> {
     return present(await this.#options.databases.get(id))
   }
@@ -101,6 +111,7 @@ export class Registry {
       },
       kid,
     )
+    this.#options.forget(id)
     return { row, warnings }
   }
 
@@ -148,18 +159,22 @@ export class Registry {
     const engine = this.#engine(row.type)
     const report = await this.#prober.probe(engine, await this.#options.targets.describe(engine, row), signal)
     // A caller who left says nothing about the store.
-    if (!signal.aborted) await this.#options.databases.touch(row, report.ok ? 'active' : 'error')
+    if (!signal.aborted) {
+      await this.#options.databases.touch(row, report.ok ? 'active' : 'error')
+      this.#options.forget(id, 0)
+    }
     return report
   }
 
   async info(id: string, call: Call): Promise<ServerInfo> {
-    const row = await this.get(id)
-    await using session = await this.#options.connections.open(this.#engine(row.type), id, call)
+    const row = await this.read(id, call)
+    using session = await this.#options.connections.open(this.#engine(row.type), id, call)
     return await session.info(call)
   }
 
-  /** Counts by type, at most a minute old. */
-  async stats(): Promise<readonly DatabaseStats[]> {
+  /** Counts by type, at most a minute old; of what is visible, as of now. */
+  async stats(visible?: Visible): Promise<readonly DatabaseStats[]> {
+    if (visible !== undefined) return this.#options.databases.stats(visible)
     if (performance.now() - this.#statsRefreshedAt > statsMaxAgeMs) {
       this.#refreshing ??= this.#refreshStats().finally(() => (this.#refreshing = undefined))
       await this.#refreshing
@@ -171,12 +186,6 @@ export class Registry {
     const startedAt = performance.now()
     await this.#options.databases.refreshStats()
     this.#statsRefreshedAt = startedAt
-  }
-
-  async removeProject(ref: string, cascade: boolean): Promise<void> {
-    const removed = await this.#options.projects.removeProject(ref, cascade)
-    if (removed === undefined) throw new ApiError('NOT_FOUND', 'There is no project with this ref.')
-    for (const id of removed) this.#options.forget(id)
   }
 
   #engine(type: string): Engine {

@@ -1,4 +1,4 @@
-import { type Call, callWithin, remainingMs } from '../engines/engine.ts'
+import { type Call, callWithin, type Limits, remainingMs } from '../engines/engine.ts'
 import { ApiError } from '../errors.ts'
 
 /** How many sessions of one engine may live at once in this process. */
@@ -51,6 +51,46 @@ export class Slots {
     const next = this.#waiting.shift()
     if (next) next()
     else this.#taken -= 1
+  }
+}
+
+export interface SlotsOptions {
+  readonly maxSessionsOf: (kind: string) => number
+  readonly limitsOf: (kind: string) => Limits
+}
+
+export interface SlotHolder {
+  readonly kind: string
+  hasSlot: boolean
+}
+
+/** The slots of each kind of engine. */
+export class SlotsByKind {
+  readonly #slots = new Map<string, Slots>()
+  readonly #options: SlotsOptions
+
+  constructor(options: SlotsOptions) {
+    this.#options = options
+  }
+
+  get waiting(): number {
+    return [...this.#slots.values()].reduce((sum, slots) => sum + slots.waiting, 0)
+  }
+
+  of(kind: string): Slots {
+    const known = this.#slots.get(kind)
+    if (known) return known
+    const { maxSessionsOf, limitsOf } = this.#options
+    const slots = new Slots(maxSessionsOf(kind), limitsOf(kind).waitTimeoutMs)
+    this.#slots.set(kind, slots)
+    return slots
+  }
+
+  /** Gives back the slot that a holder has, if it has one. */
+  free(holder: SlotHolder): void {
+    if (!holder.hasSlot) return
+    holder.hasSlot = false
+    this.of(holder.kind).give()
   }
 }
 

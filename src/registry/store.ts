@@ -2,6 +2,7 @@ import type { ISql } from 'postgres'
 
 import { ApiError, codeOf } from '../errors.ts'
 import type { DatabaseRow, DatabaseStats, DatabaseStatus } from './database.ts'
+import { uuidList, type Visible } from './visible.ts'
 import { columns } from './columns.ts'
 import { countSeal } from './key-canaries.ts'
 import type { RegistryDatabase } from './registry-database.ts'
@@ -13,6 +14,8 @@ export interface DatabaseFilter {
   readonly types?: readonly string[] | undefined
   readonly status?: DatabaseStatus | undefined
   readonly search?: string | undefined
+  /** Only rows of these projects and these databases. */
+  readonly visible?: Visible | undefined
   readonly limit: number
   /** Rows after this one in `created_at desc, id desc`. */
   readonly after?: { readonly createdAt: string; readonly id: string } | undefined
@@ -63,8 +66,8 @@ export interface DatabaseStore extends SealedRows {
   remove(id: string, version?: number): Promise<boolean>
   /** Notes how a connection attempt went, unless the row has changed since; moves neither version nor `updated_at`. */
   touch(row: Pick<DatabaseRow, 'id' | 'version'>, status: DatabaseStatus): Promise<void>
-  /** Counts by type as of the last `refreshStats`. */
-  stats(): Promise<readonly DatabaseStats[]>
+  /** Counts by type as of the last `refreshStats`; of what is visible, as of now. */
+  stats(visible?: Visible): Promise<readonly DatabaseStats[]>
   refreshStats(): Promise<void>
 }
 
@@ -94,6 +97,8 @@ export function createDatabaseStore(
       (sql) => sql<DatabaseRow[]>`
         select ${columns(sql)} from platform.databases_with_projects d
         where true
+          ${filter.visible === undefined ? sql`` : sql`and (project_id = any(${uuidList(filter.visible.projectIds)}::uuid[]) or d.id = any(${uuidList(filter.visible.databaseIds)}::uuid[]))`}
+          ${filter.visible?.within === undefined ? sql`` : sql`and project_id = ${filter.visible.within}`}
           ${filter.projectRef === undefined ? sql`` : sql`and project_ref = ${filter.projectRef}`}
           ${filter.types === undefined ? sql`` : sql`and type::text in ${sql([...filter.types])}`}
           ${filter.status === undefined ? sql`` : sql`and coalesce(status, 'inactive') = ${filter.status}`}
@@ -182,10 +187,18 @@ export function createDatabaseStore(
       })
   }
 
-  function stats() {
+  function stats(visible?: Visible) {
     return database.use(async (sql) => {
       const rows =
-        await sql`select type::text, total, active, recently_connected from platform.database_stats order by type`
+        visible === undefined
+          ? await sql`select type::text, total, active, recently_connected from platform.database_stats order by type`
+          : await sql`
+              select type::text, count(*) as total, count(*) filter (where status = 'active') as active,
+                count(*) filter (where last_connected_at > now() - interval '1 hour') as recently_connected
+              from platform.databases
+              where (project_id = any(${uuidList(visible.projectIds)}::uuid[]) or id = any(${uuidList(visible.databaseIds)}::uuid[]))
+                ${visible.within === undefined ? sql`` : sql`and project_id = ${visible.within}`}
+              group by type order by type`
       return rows.map((row) => ({
         type: String(row['type']),
         total: Number(row['total']),

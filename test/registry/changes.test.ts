@@ -88,13 +88,44 @@ describe.skipIf(redis === null || redisOpen === null)('a registry change', () =>
       await measure('removal of a project by SQL', async () => (await keys(id)) === 404)
     })
 
-    test('a project renamed by plain SQL shows its new name at once, for rows that are shown are never cached', async () => {
+    test('what is shown: names of project and organization, and status, by plain SQL', async () => {
       const id = await add(redis?.url)
-      const name = newName('Renamed')
-      await inRegistry(app(), (sql) => sql`update platform.projects set name = ${name} where ref = 'default'`)
-      expect((await app().request('GET', `${path}/${id}`)).body.project_name).toBe(name)
-      expect((await app().request('GET', path)).body[0].project_name).toBe(name)
+      const shown = async (where: string) => {
+        const { body } = await app().request('GET', where)
+        const row = Array.isArray(body) ? body.find((one: { id: string }) => one.id === id) : body
+        return [row.project_name, row.organization_name, row.status]
+      }
+      const before = await Promise.all([shown(`${path}/${id}`), shown(path)])
+      expect(before.map(([, , status]) => status)).toEqual(['active', 'active'])
+      const [project, organization] = [newName('Renamed'), newName('Renamed')]
+      await inRegistry(app(), async (sql) => {
+        await sql`update platform.projects set name = ${project} where ref = 'default'`
+        await sql`update platform.organizations set name = ${organization} where slug = 'default'`
+        await sql`update platform.databases set status = 'error' where id = ${id}`
+      })
+      for (const where of [`${path}/${id}`, path])
+        await measure('what is shown', async () => Bun.deepEquals(await shown(where), [project, organization, 'error']))
       expect(await keys(id)).toBe(200)
+    })
+
+    test('what is shown follows at once what this process changes', async () => {
+      const id = await add(redis?.url)
+      const show = async (where: string) => {
+        const { body } = await app().request('GET', where)
+        return Array.isArray(body) ? body.find((one: { id: string }) => one.id === id) : body
+      }
+      const both = () => Promise.all([show(`${path}/${id}`), show(path)])
+      const [before] = await both()
+      const name = newName('Renamed')
+      await app().request('PATCH', '/api/platform/projects/default', { body: { name } })
+      expect((await both()).map((row) => row.project_name)).toEqual([name, name])
+      await app().request('POST', `${path}/${id}/test`)
+      const tested = await both()
+      expect(tested.map((row) => row.last_connected_at > before.last_connected_at)).toEqual([true, true])
+      await app().request('PATCH', `${path}/${id}`, { body: { description: 'new' } })
+      expect((await both()).map((row) => row.description)).toEqual(['new', 'new'])
+      await app().request('DELETE', `${path}/${id}`)
+      expect((await both()).map((row) => row?.id)).toEqual([undefined, undefined])
     })
 
     test('status and last_connected_at end no session', async () => {

@@ -119,7 +119,7 @@ describe('at a later start', () => {
     starting(async ({ start, names }) => {
       {
         await using deps = await start({})
-        await deps.registry.removeProject('default', false)
+        await deps.projects.removeProject('default', false)
         await using _without = await start()
         expect(await deps.databases.list({ limit: 10 })).toEqual([])
         await deps.projects.createProject({ ref: 'default', name: 'Default', organizationSlug: 'default' } as never)

@@ -6,7 +6,9 @@ import { postgresClosesAfterPassword, postgresClosesAfterStartup, startFakeServe
 import { type FaultProxy, startFaultProxy } from '#test/support/fault-proxy.ts'
 import { canary, stores } from '#test/support/stores.ts'
 
-const timeoutMs = 1_000
+// Of one statement. A registry that says nothing at all is found out within a second.
+const timeoutMs = 5_000
+const silentMs = 1_000
 const unknown = '00000000-0000-4000-8000-000000000000'
 
 describe('a registry behind a broken network', () => {
@@ -22,7 +24,8 @@ describe('a registry behind a broken network', () => {
     proxy = cleanup.use(await startFaultProxy(pg.host, pg.port))
     const url = new URL(scratch.url)
     url.port = String(proxy.port)
-    const env = { ...keys, DATABASE_URL: url.href, REGISTRY_TIMEOUT_MS: String(timeoutMs) }
+    // What is kept in memory would be answered all the same.
+    const env = { ...keys, DATABASE_URL: url.href, REGISTRY_TIMEOUT_MS: String(timeoutMs), CACHE_TTL: '0' }
     app = cleanup.use(await createTestApp({ registry: 'postgres18', env }))
     const body = { projectRef: 'default', name: newName(), type: 'postgres', connectionString: pg.reader.url }
     id = (await ask('POST', path, body)).body.id
@@ -86,21 +89,21 @@ describe('a registry behind a broken network', () => {
     expect((await ask('GET', '/health/ready')).body).toEqual({ status: 'ok' })
   })
 
-  test('503 within the timeout while it says nothing, on every route at once, transactions included', async () => {
+  test('503 within a second or so while it says nothing, on every route at once, transactions included', async () => {
     await Promise.all(Array.from({ length: 10 }, () => ask('GET', path)))
     proxy.mode = 'blackhole'
     const started = performance.now()
     const answers = await Promise.all(
       [...routes(), ...routes()].map(async ([method, url, body]) => {
         const answer = await ask(method, url, body)
-        return [method, url, answer.status, answer.body.error.code, performance.now() - started < timeoutMs + 500]
+        return [method, url, answer.status, answer.body.error.code, performance.now() - started < silentMs + 500]
       }),
     )
     const expected = [...routes(), ...routes()].map(([method, url]) => [method, url, 503, 'REGISTRY_UNAVAILABLE', true])
     expect(answers).toEqual(expected)
     const asked = performance.now()
     const [live, ready] = [await ask('GET', '/health'), await ask('GET', '/health/ready')]
-    expect([live.status, ready.status, performance.now() - asked < timeoutMs + 500]).toEqual([200, 503, true])
+    expect([live.status, ready.status, performance.now() - asked < silentMs + 500]).toEqual([200, 503, true])
     proxy.mode = 'pass'
     await eventually(works, 5_000)
     expect((await ask('GET', '/health/ready')).body).toEqual({ status: 'ok' })

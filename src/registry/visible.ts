@@ -1,0 +1,12 @@
+/** The part of the registry that somebody may see: whole projects, and single databases. */
+export interface Visible {
+  readonly projectIds: readonly string[]
+  readonly databaseIds: readonly string[]
+  /** Nothing outside of this project, whatever else is named. */
+  readonly within?: string
+}
+
+/** Ids as PostgreSQL's array literal: the driver knows no array types, which it would have to ask the server for. */
+export function uuidList(ids: readonly string[]): string {
+  return `{${ids.join(',')}}`
+}
