@@ -1,10 +1,13 @@
 import { z } from '@hono/zod-openapi'
-import { contract, json, reply } from '#src/http/contract.ts'
+import { contract, json } from '#src/http/contract.ts'
+import { reply } from '#src/http/reply.ts'
 import { createRouter } from '#src/http/router.ts'
 import type { Deps } from '#src/deps.ts'
 
-const Health = z.object({ status: z.literal('ok') }).openapi('Health')
-const Readiness = z.object({ status: z.enum(['ok', 'degraded', 'unavailable', 'draining']) }).openapi('Readiness')
+const Health = z.object({ status: z.literal('ok') }).openapi('Health', { example: { status: 'ok' } })
+const Readiness = z
+  .object({ status: z.enum(['ok', 'degraded', 'unavailable', 'draining']) })
+  .openapi('Readiness', { example: { status: 'ok' } })
 
 const live = contract({
   method: 'get',
@@ -25,19 +28,22 @@ const ready = contract({
   tags: ['operations'],
   summary: 'Can the server do its work',
   description:
-    'degraded: some registered credentials can not be read with the keys it has, or were never sealed. Registered stores do not count.',
+    'degraded: some registered credentials can not be read with the keys it has, or were never sealed; or the registry does not answer, and reads are served from memory. Registered stores do not count.',
   access: 'open',
   operation: 'read',
   responses: {
     200: json(Readiness, 'ok or degraded'),
-    503: json(Readiness, 'unavailable: the registry does not answer; draining: the server is shutting down'),
+    503: json(
+      Readiness,
+      'unavailable: the registry does not answer, and nothing read from it is in memory; draining: the server is shutting down',
+    ),
   },
 })
 
 export const health = createRouter()
   .openapi(live, (c) => reply(c, live, 200, { status: 'ok' }))
   .openapi(ready, async (c) => {
-    const status = await readiness(c.var.deps)
+    const status = await readiness(c.env.deps)
     return status === 'ok' || status === 'degraded'
       ? reply(c, ready, 200, { status })
       : reply(c, ready, 503, { status })
@@ -60,6 +66,6 @@ async function askRegistry(deps: Deps) {
     return (await deps.databases.hasUnreadable(deps.keyring.kids)) ? 'degraded' : 'ok'
   } catch (error) {
     deps.log.warn('registry unavailable', {}, error)
-    return 'unavailable'
+    return deps.cached() ? 'degraded' : 'unavailable'
   }
 }

@@ -1,13 +1,16 @@
 import { createRouter } from '#src/http/router.ts'
+import { docsAssets, serveAsset } from '#src/http/static/assets.ts'
+import { apiKeys } from './api-keys.ts'
 import { bunApi } from './bun-api/index.ts'
 import { databases } from './databases/index.ts'
-import { docsPage } from './docs-page.ts'
+import { docsPage, docsPolicy } from './docs-page.ts'
 import { health } from './health.ts'
 import { info } from './info.ts'
 import { describeRoutes, type OpenApiDocument } from './openapi.ts'
 import { mongodb } from './mongodb/index.ts'
 import { organizations } from './organizations.ts'
 import { postgres } from './postgres/index.ts'
+import { projectPermissions } from './project-permissions.ts'
 import { projects } from './projects.ts'
 import { redis } from './redis/index.ts'
 
@@ -16,6 +19,8 @@ export const platform = createRouter()
   .route('/platform/databases', databases)
   .route('/platform/organizations', organizations)
   .route('/platform/projects', projects)
+  .route('/platform/projects', projectPermissions)
+  .route('/platform/api-keys', apiKeys)
   .route('/platform/redis', redis)
   .route('/platform/postgres', postgres)
   .route('/platform/mongodb', mongodb)
@@ -32,13 +37,11 @@ export function openApiDocument(): OpenApiDocument {
   return document
 }
 
-const docsPolicy =
-  "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-/** The document and the page made of it; neither is in the document. */
+/** The document, the page made of it and what the page loads; none is in the document. */
 export const documentation = createRouter()
 documentation.get('/openapi.json', (c) => c.json(openApiDocument()))
 documentation.get('/docs', (c) => {
   c.header('content-security-policy', docsPolicy)
   return c.html(docsPage(openApiDocument()))
 })
+for (const [path, asset] of docsAssets) documentation.get(path, (c) => serveAsset(c, asset))

@@ -1,7 +1,8 @@
 import { z } from '@hono/zod-openapi'
 import manifest from '#package' with { type: 'json' }
 import { engines } from '#src/engines/index.ts'
-import { contract, failures, json, reply } from '#src/http/contract.ts'
+import { contract, failures, json } from '#src/http/contract.ts'
+import { reply } from '#src/http/reply.ts'
 import { createRouter } from '#src/http/router.ts'
 
 const show = contract({
@@ -26,7 +27,18 @@ const show = contract({
           connections: z.record(z.string(), z.number()).openapi({ description: 'Sessions to registered databases' }),
           limits: z.record(z.string(), z.number()),
         })
-        .openapi('ServerDescription'),
+        .openapi('ServerDescription', {
+          example: {
+            name: 'bun-api',
+            version: '0.1.0',
+            runtime: 'bun 1.4.5',
+            mode: 'production',
+            uptime_seconds: 86400,
+            engines: [{ type: 'redis', label: 'Redis' }],
+            connections: { live: 2, leased: 0 },
+            limits: { MAX_URL_BYTES: 8192 },
+          },
+        }),
       'The description',
     ),
     ...failures(),
@@ -38,7 +50,7 @@ const limitNames =
   /^(CACHE_TTL$|MAX_|PROBE_|REQUEST_|QUERY_|CONNECT_|REDIS_MAX|REDIS_COMMAND|MONGODB_MAX|POSTGRES_|REGISTRY_|POOL_|RATE_|SHUTDOWN_)/
 
 export const info = createRouter().openapi(show, (c) => {
-  const { config, connections, startedAt } = c.var.deps
+  const { config, connections, startedAt } = c.env.deps
   const limits = Object.entries(config).flatMap(([name, value]) =>
     limitNames.test(name) && typeof value === 'number' ? [[name, value] as const] : [],
   )

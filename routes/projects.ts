@@ -1,11 +1,14 @@
+import { visibleTo } from '#src/access/authorize.ts'
 import { z } from '@hono/zod-openapi'
 import { ApiError } from '#src/errors.ts'
-import { body, contract, failures, json, reply } from '#src/http/contract.ts'
-import { booleanQuery, limit, text } from '#src/http/fields.ts'
+import { body, contract, failures, json, scoped } from '#src/http/contract.ts'
+import { reply } from '#src/http/reply.ts'
+import { booleanQuery, text } from '#src/http/fields.ts'
 import { pageOf, readPosition } from '#src/http/paging.ts'
 import { createRouter } from '#src/http/router.ts'
 import { ProjectRef } from './databases/schemas.ts'
 import { Slug } from './organizations.ts'
+import { pageCursor, pageSize } from './parameters.ts'
 
 const Project = z
   .object({
@@ -19,11 +22,24 @@ const Project = z
     created_at: z.string(),
     updated_at: z.string(),
   })
-  .openapi('Project')
+  .openapi('Project', {
+    example: {
+      id: '7d1f5a40-9f0c-4f6b-8d0e-2c6b1a3e4f55',
+      organization_id: 'c0a8f1de-5b7e-4c7d-8f53-6a1f0d3b9e02',
+      organization_slug: 'default',
+      name: 'Shop',
+      slug: 'shop',
+      ref: 'shop',
+      status: 'ACTIVE_HEALTHY',
+      created_at: '2026-11-20T09:30:00.123456Z',
+      updated_at: '2026-11-20T09:30:00.123456Z',
+    },
+  })
 
 const params = z.object({ ref: ProjectRef })
 
 const list = contract({
+  [scoped]: true,
   method: 'get',
   path: '/',
   operationId: 'ProjectsController_list',
@@ -32,7 +48,17 @@ const list = contract({
   description: 'Newest first. The next page is in the Link header.',
   access: 'read',
   operation: 'read',
-  request: { query: z.object({ organizationSlug: Slug.optional(), limit, cursor: text(1000, 1).optional() }) },
+  request: {
+    query: z.object({
+      organizationSlug: Slug.optional().openapi({
+        description: 'Only projects of this organization',
+        example: undefined,
+        examples: ['default'],
+      }),
+      limit: pageSize,
+      cursor: pageCursor(1000),
+    }),
+  },
   responses: { 200: json(z.array(Project), 'A page of projects'), ...failures('VALIDATION_FAILED') },
 })
 
@@ -101,7 +127,13 @@ const remove = contract({
   operation: 'delete',
   request: {
     params,
-    query: z.object({ cascade: booleanQuery.default(false).openapi({ type: 'boolean', default: false }) }),
+    query: z.object({
+      cascade: booleanQuery.default(false).openapi({
+        type: 'boolean',
+        description: 'Forget its registered databases too, instead of 409',
+        default: false,
+      }),
+    }),
   },
   responses: { 204: { description: 'Deleted' }, ...failures('VALIDATION_FAILED', 'NOT_FOUND', 'CONFLICT') },
 })
@@ -109,21 +141,23 @@ const remove = contract({
 export const projects = createRouter()
   .openapi(list, async (c) => {
     const { cursor, ...query } = c.req.valid('query')
-    const rows = await c.var.deps.projects.listProjects({
+    const rows = await c.env.deps.projects.listProjects({
+      visible: await visibleTo(c.env),
       ...query,
       limit: query.limit + 1,
       after: readPosition(c, cursor),
     })
-    return reply(c, list, 200, pageOf(c, rows, query.limit))
+    const { page, headers } = pageOf(c, rows, query.limit)
+    return reply(c, list, 200, page, headers)
   })
-  .openapi(create, async (c) => reply(c, create, 201, await c.var.deps.projects.createProject(c.req.valid('json'))))
-  .openapi(get, async (c) => reply(c, get, 200, found(await c.var.deps.projects.getProject(c.req.valid('param').ref))))
+  .openapi(create, async (c) => reply(c, create, 201, await c.env.deps.projects.createProject(c.req.valid('json'))))
+  .openapi(get, async (c) => reply(c, get, 200, found(await c.env.deps.projects.getProject(c.req.valid('param').ref))))
   .openapi(update, async (c) => {
-    const renamed = await c.var.deps.projects.renameProject(c.req.valid('param').ref, c.req.valid('json').name)
+    const renamed = await c.env.deps.projects.renameProject(c.req.valid('param').ref, c.req.valid('json').name)
     return reply(c, update, 200, found(renamed))
   })
   .openapi(remove, async (c) => {
-    await c.var.deps.registry.removeProject(c.req.valid('param').ref, c.req.valid('query').cascade)
+    found(await c.env.deps.projects.removeProject(c.req.valid('param').ref, c.req.valid('query').cascade))
     return c.body(null, 204)
   })
 

@@ -1,18 +1,14 @@
 import { cors } from 'hono/cors'
-import { methodNotAllowed } from 'hono/method-not-allowed'
-import { requestId } from 'hono/request-id'
-import { secureHeaders } from 'hono/secure-headers'
 import { documentation, operations, platform } from '#routes/index.ts'
 import type { Deps } from './deps.ts'
-import { ApiError } from './errors.ts'
-import { logObserver, observe } from './http/access-log.ts'
-import { authentication } from './http/auth.ts'
-import { bodyLimits, deadline, urlLimit } from './http/limits.ts'
-import { onError, onNotFound, throwErrors } from './http/on-error.ts'
+import { identification } from './http/auth.ts'
+import { type Fetch, frame } from './http/frame.ts'
+import { guarded, unasked } from './http/guard.ts'
+import { urlLimit } from './http/limits.ts'
+import { logObserver } from './http/observation.ts'
+import { notFound, onError } from './http/on-error.ts'
 import { createRouter } from './http/router.ts'
 
-const maxRequestIdLength = 128
-const policyHeader = 'content-security-policy'
 const corsHeaders = [
   'authorization',
   'apikey',
@@ -22,61 +18,48 @@ const corsHeaders = [
   'if-match',
   'idempotency-key',
 ]
-const exposedHeaders = ['Retry-After', 'X-Request-Id', 'Allow', 'ETag', 'Link', 'Location', 'Idempotency-Replayed']
+const exposedHeaders = [
+  'Retry-After',
+  'X-Request-Id',
+  'Allow',
+  'ETag',
+  'Link',
+  'Location',
+  'Idempotency-Replayed',
+  'X-Registry-Stale',
+  'RateLimit',
+  'RateLimit-Policy',
+]
 
-const registryPaths = /^\/api\/platform\/(databases|organizations|projects)(\/|$)/
+export interface App {
+  readonly fetch: Fetch
+  /** Every route, its methods and patterns. */
+  readonly routes: readonly { readonly method: string; readonly path: string }[]
+  /** Asks without a server; a path is taken on `http://localhost`. */
+  request(path: string, init?: RequestInit): Promise<Response>
+}
 
-/** The whole HTTP server over its dependencies: middlewares in order, then routes. Opens no port and reads no environment. */
-export function createApp(deps: Deps) {
-  const { config } = deps
+/** The whole HTTP server over its dependencies: guards, routes, observers. Opens no port and reads no environment. */
+export function createApp(deps: Deps): App {
+  const { CORS_ORIGINS, MAX_URL_BYTES } = deps.config
+  const guards = [urlLimit(MAX_URL_BYTES)]
+  const identify = identification(deps.serviceKeys)
+  const observers = [logObserver(deps.log)]
   const app = createRouter()
   app.onError(onError)
-  app.notFound(onNotFound)
-
-  app.use(async function provideDeps(c, next) {
-    c.set('deps', deps)
-    await next()
-  })
-  app.use(requestId({ limitLength: maxRequestIdLength }))
-  app.use(secureHeaders({ crossOriginResourcePolicy: 'cross-origin' }))
-  app.use(async function forbidStoring(c, next) {
-    await next()
-    c.header('cache-control', 'no-store')
-    // A page brings a policy of its own.
-    if (!c.res.headers.has(policyHeader)) c.header(policyHeader, "default-src 'none'; frame-ancestors 'none'")
-  })
-  app.use(observe([logObserver(deps.log)]))
-  app.use(throwErrors)
-  if (config.CORS_ORIGINS.length > 0) {
-    app.use(
-      cors({
-        origin: [...config.CORS_ORIGINS],
-        credentials: true,
-        allowHeaders: corsHeaders,
-        exposeHeaders: exposedHeaders,
-      }),
-    )
+  app.notFound(notFound(app))
+  const browsers = CORS_ORIGINS.length > 0
+  if (browsers) {
+    const origin = [...CORS_ORIGINS]
+    app.use(cors({ origin, credentials: true, allowHeaders: corsHeaders, exposeHeaders: exposedHeaders }))
+    app.use(guarded(guards, identify))
   }
-  app.use(urlLimit(config.MAX_URL_BYTES))
-  app.use(authentication(deps.serviceKeys))
-  app.use(
-    methodNotAllowed({
-      app,
-      onMethodNotAllowed: (c, methods) =>
-        onError(
-          new ApiError('METHOD_NOT_ALLOWED', `This route takes ${methods.join(', ')}.`, {
-            headers: { allow: methods.join(', ') },
-          }),
-          c,
-        ),
-    }),
-  )
-  const registryBodies = bodyLimits(config.MAX_REGISTRY_BODY_BYTES)
-  const engineBodies = bodyLimits(config.MAX_ENGINE_BODY_BYTES)
-  app.use('/api/*', function limitBodies(c, next) {
-    return registryPaths.test(c.req.path) ? registryBodies(c, next) : engineBodies(c, next)
-  })
-  app.use(deadline(config.REQUEST_TIMEOUT_MS))
-
-  return app.route('/api', platform).route('/', operations).route('/', documentation)
+  const routes = app.route('/api', platform).route('/', operations).route('/', documentation)
+  const before = browsers ? { guards: [], identify: unasked } : { guards, identify }
+  const fetch = frame({ deps, routes, observers, ...before })
+  return {
+    fetch,
+    routes: routes.routes,
+    request: async (path, init) => fetch(new Request(new URL(path, 'http://localhost').href, init)),
+  }
 }

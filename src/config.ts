@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { checkServiceKey, parseKeyMaterial } from './credentials/key-material.ts'
 import { type EgressRule, parseEgressRule } from './engines/egress.ts'
+import { parseAddressRange } from './http/client-address.ts'
 
 const text = z.string()
 const integer = (min: number, max: number, fallback: number) =>
@@ -55,6 +56,12 @@ const egressRules = list.default([]).transform((entries, context) => {
   }
   return rules
 })
+const proxies = list.default([]).transform((entries, context) => {
+  const ranges = entries.map((entry) => parseAddressRange(entry)).filter((range) => range !== undefined)
+  if (ranges.length < entries.length)
+    context.addIssue({ code: 'custom', message: 'must list addresses and CIDR ranges' })
+  return ranges
+})
 const origins = list.default([]).refine((values) => values.every((value) => /^https?:\/\/[^/*]+$/.test(value)), {
   error: 'must list exact origins, such as https://studio.example.com',
 })
@@ -95,7 +102,7 @@ export const environment = z.object({
   MONGODB_SRV_SUFFIXES: list
     .default(['mongodb.net'])
     .transform((suffixes) => suffixes.map((suffix) => suffix.toLowerCase())),
-  TRUST_PROXY: list.default([]),
+  TRUST_PROXY: proxies,
 
   MAX_POSTGRES_CONNECTIONS: integer(1, 10_000, 200),
   MAX_REDIS_CONNECTIONS: integer(1, 10_000, 200),
@@ -114,6 +121,9 @@ export const environment = z.object({
   POOL_WAIT_TIMEOUT_MS: integer(0, 60_000, 1_000),
   POOL_IDLE_TIMEOUT_MS: integer(1_000, 3_600_000, 60_000),
   SHUTDOWN_DRAIN_MS: integer(0, 60_000, 8_000),
+
+  MAX_IN_FLIGHT: integer(1, 100_000, 256),
+  MAX_DATABASE_IN_FLIGHT: integer(1, 100_000, 128),
 
   MAX_URL_BYTES: integer(256, 15_000, 8_192),
   MAX_REGISTRY_BODY_BYTES: integer(1_024, 16_777_216, 1_048_576),
@@ -173,6 +183,19 @@ export function takeEnvironment(env: Record<string, string | undefined>): Readon
   return taken
 }
 
+/** Whether users are told by their tokens: without a secret and keys none is valid. */
+function verifiesUsers({ SUPABASE_JWT_SECRET, JWKS_URL }: Environment): boolean {
+  return SUPABASE_JWT_SECRET !== undefined || JWKS_URL !== undefined
+}
+
+/** The issuer users' tokens must have; `undefined` where none is configured. */
+export function issuerOf({
+  JWT_ISSUER,
+  SUPABASE_URL,
+}: Pick<Environment, 'JWT_ISSUER' | 'SUPABASE_URL'>): string | undefined {
+  return JWT_ISSUER ?? (SUPABASE_URL === undefined ? undefined : `${SUPABASE_URL.replace(/\/+$/, '')}/auth/v1`)
+}
+
 /** Checks the environment once. Throws `ConfigError`. */
 export function loadConfig(env: Readonly<Record<string, string | undefined>>): Config {
   const given = Object.fromEntries(
@@ -183,6 +206,8 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   const production = given['DATABASE_URL'] !== undefined
   for (const name of production ? requiredInProduction : [])
     if (given[name] === undefined) problems.push(`${name}: is required with DATABASE_URL`)
+  if (parsed.success && verifiesUsers(parsed.data) && issuerOf(parsed.data) === undefined)
+    problems.push('JWT_ISSUER: is required with SUPABASE_JWT_SECRET and JWKS_URL, unless SUPABASE_URL is given')
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems)
   return Object.freeze({
     ...parsed.data,

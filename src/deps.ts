@@ -1,3 +1,4 @@
+import { type Access, createAccess } from './access/access.ts'
 import { type Config, ConfigError } from './config.ts'
 import { createKeyring, type Keyring } from './credentials/keyring.ts'
 import type { Resolve } from './engines/dial.ts'
@@ -6,27 +7,34 @@ import type { Call, Engine, Session } from './engines/engine.ts'
 import { engineKinds } from './engines/index.ts'
 import { mongodb } from './engines/mongodb/engine.ts'
 import { redis } from './engines/redis/engine.ts'
+import { createReadRetries, type ReadWork } from './engines/read-retries.ts'
 import type { SrvResolver } from './engines/srv.ts'
 import { parseTarget } from './engines/target.ts'
 import { ApiError } from './errors.ts'
-import { disabledEngines, limitsFor, maxSessionsFor } from './limits.ts'
+import { resolveKeys } from './keys.ts'
+import { cacheTtlMs, disabledEngines, limitsFor, maxSessionsFor } from './limits.ts'
 import { createLog, type Log } from './log.ts'
 import { Connections } from './registry/connections.ts'
-import { embeddedKeys, openEmbedded } from './registry/embedded.ts'
+import { openEmbedded } from './registry/embedded.ts'
 import { checkCanaries } from './registry/key-canaries.ts'
 import { migrate } from './registry/migrate.ts'
 import { createIdempotencyStore, type IdempotencyStore } from './registry/idempotency-store.ts'
-import type { Lease } from './registry/live-session.ts'
-import { createProjectStore, type ProjectStore } from './registry/project-store.ts'
+import type { Change } from './registry/changes.ts'
+import type { DatabaseRow } from './registry/database.ts'
+import type { Borrower, Lease } from './registry/live-session.ts'
+import { createProjectStore, type ProjectStore, tellingChanges } from './registry/project-store.ts'
 import { openEmbeddedDatabase, openRegistryDatabase, type RegistryDatabase } from './registry/registry-database.ts'
 import { Registry } from './registry/registry.ts'
-import { RowCache } from './registry/row-cache.ts'
+import { isKeptAnswer, type KeptAnswer, ReadCache } from './registry/read-cache.ts'
+import { createSharedCache, registryNamespace } from './registry/shared-cache.ts'
 import { registerOnce } from './registry/standing-databases.ts'
 import { createDatabaseStore, type DatabaseStore } from './registry/store.ts'
 import { createTargets } from './registry/targets.ts'
+import { createLoad, type Load } from './http/load.ts'
 
 const migrationTimeoutMs = 600_000
-const embeddedRowTtlMs = 500
+const maxKeptRows = 20_000
+const maxKeptListBytes = 16_777_216
 
 /** All that routes ask for, made once per process. Disposing it closes every connection and the registry. */
 export interface Deps extends AsyncDisposable {
@@ -39,13 +47,29 @@ export interface Deps extends AsyncDisposable {
   readonly databases: DatabaseStore
   readonly projects: ProjectStore
   readonly registry: Registry
+  /** Answers of lists, by the query they were asked with. */
+  readonly lists: ReadCache<KeptAnswer>
   readonly connections: Connections
+  readonly apiKeys: Access['apiKeys']
+  readonly grants: Access['grants']
+  readonly tokens: Access['tokens']
+  readonly limits: Access['limits']
+  readonly load: Load
+  /** Whether anything of the registry is in memory, to be served while it is down. */
+  readonly cached: () => boolean
   readonly idempotencyKeys: IdempotencyStore
   readonly startedAt: number
   /** Set while the server drains: readiness says so. */
   draining: boolean
+  /** Work that only reads, tried once more when its connection turned out lost. */
+  readonly read: ReadWork
   /** The session of a registered database, on loan until disposed. */
-  open<S extends Session>(engine: Engine<string, S>, databaseId: string, call: Call): Promise<Lease<S>>
+  open<S extends Session>(
+    engine: Engine<string, S>,
+    databaseId: string,
+    call: Call,
+    borrower?: Borrower,
+  ): Promise<Lease<S>>
 }
 
 export interface DepsOverrides {
@@ -80,28 +104,59 @@ export async function createDeps(config: Config, overrides: DepsOverrides = {}):
   const limitsOf = (kind: string) => limitsFor(config, kind)
   const disabled = disabledEngines(config)
   const databases = createDatabaseStore(database, { maxSealsPerKey: config.MAX_SEALS_PER_KEY })
-  const projects = createProjectStore(database)
   const targets = createTargets({ keyring, policy, limitsOf, resolve: overrides.resolve, srv: overrides.srv })
-  // Only for opening sessions: names of projects and organizations, whose changes are not told, may be out of date in these rows.
-  const rows = new RowCache(rowTtlMs(config), () => changes.live)
+  const caching = { ttlMs: cacheTtlMs(config), live: () => changes.live }
+  const rows = new ReadCache<DatabaseRow>({ ...caching, maxSize: maxKeptRows })
+  const shared = sharedLists(config, keyring, log)
+  if (shared) cleanup.use(shared)
+  const lists = new ReadCache<KeptAnswer>({
+    ...caching,
+    maxSize: maxKeptListBytes,
+    sizeOf: ({ json }) => json.length + 1,
+    ...(shared ? { behind: shared } : {}),
+  })
   const connections = new Connections({
-    row: (id) => rows.get(id, () => databases.get(id)),
+    row: (id, call) => rows.peek(id) ?? rows.get(id, () => databases.get(id), call),
     targets,
     limitsOf,
     maxSessionsOf: (kind) => maxSessionsFor(config, kind),
     disabled,
+    breakerChanged: (database_id, state, code) => log.warn('breaker', { database_id, state, code }),
   })
   cleanup.defer(() => connections.close())
   const forget = (id: string, version?: number) => {
-    rows.forget(id, version)
+    lists.clear()
+    shared?.outdate()
+    rows.forget(id)
     connections.drain(id, version)
   }
-  const changes = database.hear({ changed: ({ id, version }) => forget(id, version), lost: () => rows.clear() }, log)
+  const forgetAll = () => {
+    lists.clear()
+    shared?.outdate()
+    rows.clear()
+  }
+  const doubtAll = () => {
+    lists.doubt()
+    shared?.outdate()
+    rows.doubt()
+    access.doubt()
+  }
+  const access = createAccess({ config, database, keyring, log, caching })
+  cleanup.use(access)
+  const projects = tellingChanges(createProjectStore(database), { removed: (id) => forget(id), renamed: forgetAll })
+  const changed = (change: Change) => {
+    if (access.changed(change)) return
+    // Names of projects and organizations are in the rows too.
+    if (change.table === 'databases') forget(change.id, change.version)
+    else forgetAll()
+  }
+  const changes = database.hear({ changed, lost: doubtAll }, log)
   cleanup.use(changes)
   await registerStanding(config, database, keyring, log)
   const registry = new Registry({
     databases,
     projects,
+    rows,
     connections,
     targets,
     forget,
@@ -120,30 +175,32 @@ export async function createDeps(config: Config, overrides: DepsOverrides = {}):
     databases,
     projects,
     registry,
+    lists,
     connections,
+    apiKeys: access.apiKeys,
+    grants: access.grants,
+    tokens: access.tokens,
+    limits: access.limits,
+    load: createLoad({ maxInFlight: config.MAX_IN_FLIGHT, maxPerDatabase: config.MAX_DATABASE_IN_FLIGHT }),
+    cached: () => rows.holds || lists.holds,
     idempotencyKeys: createIdempotencyStore(database),
     startedAt: Date.now(),
     draining: false,
-    open: (engine, databaseId, call) => connections.open(engine, databaseId, call),
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+    read: createReadRetries({ open: (engine, databaseId, call) => connections.open(engine, databaseId, call) }),
+    open: (engine, databaseId, call, borrower) => connections.open(engine, databaseId, call, borrower),
+    async [Symbol.asyncDispose]() {
+      await owned.disposeAsync()
+      log.flush()
+    },
   }
 }
 
-// pglite-socket tells a change only to the client that made it, and an operator's psql is another one than ours.
-function rowTtlMs({ mode, CACHE_TTL }: Config): number {
-  return mode === 'embedded' ? Math.min(embeddedRowTtlMs, CACHE_TTL * 1000) : CACHE_TTL * 1000
-}
-
-async function resolveKeys(config: Config) {
-  const kept = config.mode === 'embedded' ? await embeddedKeys(config.DATA_DIR) : undefined
-  const current = config.MULTI_DB_CRYPTO_KEY ?? Buffer.from(kept?.cryptoKey ?? '', 'base64url')
-  const previous = config.MULTI_DB_CRYPTO_KEY_PREVIOUS ?? []
-  const engines = {
-    ...(config.REDIS_CRYPTO_KEY ? { redis: config.REDIS_CRYPTO_KEY } : {}),
-    ...(config.MONGODB_CRYPTO_KEY ? { mongodb: config.MONGODB_CRYPTO_KEY } : {}),
-  }
-  const service = [config.BUN_API_KEY ?? kept?.apiKey, config.BUN_API_KEY_PREVIOUS].filter((key) => key !== undefined)
-  return { sealing: { current, previous, engines }, service }
+/** The second tier, for lists alone: what is in it holds no secret. The embedded registry has one process, and needs none. */
+function sharedLists({ DATABASE_URL, CACHE_REDIS_URL: url, CACHE_TTL }: Config, keyring: Keyring, log: Log) {
+  if (DATABASE_URL === undefined || url === undefined || CACHE_TTL === 0) return undefined
+  const namespace = registryNamespace(DATABASE_URL, keyring.kids)
+  const options = { url, log, ttlMs: CACHE_TTL * 1000, namespace, accepts: isKeptAnswer }
+  return naming('CACHE_REDIS_URL', () => createSharedCache<KeptAnswer>(options))
 }
 
 async function registryOpener(

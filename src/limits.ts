@@ -56,3 +56,10 @@ function poolSize(config: Config, kind: string): number {
   if (kind === 'redis') return Math.min(config.REDIS_MAX_CONNECTIONS, cap)
   return Math.min(kind === 'mongodb' ? config.MONGODB_MAX_POOL_SIZE : config.POSTGRES_MAX_POOL_SIZE, cap)
 }
+
+const embeddedTtlMs = 500
+
+/** How long what was read from the registry is served. pglite-socket tells a change only to the client that made it, and an operator's psql is another one. */
+export function cacheTtlMs({ mode, CACHE_TTL }: Config): number {
+  return mode === 'embedded' ? Math.min(embeddedTtlMs, CACHE_TTL * 1000) : CACHE_TTL * 1000
+}

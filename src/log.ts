@@ -1,4 +1,4 @@
-import pino from 'pino'
+import SonicBoom from 'sonic-boom'
 import { ApiError, codeOf } from './errors.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
@@ -13,24 +13,70 @@ export interface Log {
   info(event: string, fields?: LogFields): void
   warn(event: string, fields?: LogFields, error?: unknown): void
   error(event: string, fields?: LogFields, error?: unknown): void
+  /** Writes the lines that wait. */
+  flush(): void
 }
 
+/** Where lines go; `flushSync` writes those that wait. */
+interface Sink {
+  write(line: string): void
+  flushSync?(): void
+}
+
+// A write for each request costs more than most requests, so lines are written together. Warnings and errors wait for nobody.
+const linesTogether = 65_536
+const linesTogetherMs = 100
+const levels = ['debug', 'info', 'warn', 'error', 'silent'] as const satisfies readonly LogLevel[]
+
 /** `destination` takes whole lines; standard output unless given. */
-export function createLog(level: LogLevel, destination?: { write(line: string): void }): Log {
-  const sink = destination ?? pino.destination({ dest: 1, sync: true })
-  const logger = pino(
-    {
-      level,
-      base: null,
-      messageKey: 'event',
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
+export function createLog(level: LogLevel, destination?: Sink): Log {
+  const sink = destination ?? standardOutput()
+  const write = (at: LogLevel, event: string, fields: object | undefined) => {
+    if (levels.indexOf(at) < levels.indexOf(level)) return
+    const more = fields === undefined ? '{}' : JSON.stringify(fields)
+    sink.write(
+      `{"level":"${at}",${timeField()},"event":${JSON.stringify(event)}${more === '{}' ? '' : ','}${more.slice(1)}\n`,
+    )
+  }
+  const writeNow = (at: LogLevel, event: string, fields?: LogFields, error?: unknown) => {
+    write(at, event, error === undefined ? fields : { ...fields, ...describeError(error) })
+    sink.flushSync?.()
+  }
+  return {
+    debug: (event, fields) => write('debug', event, fields),
+    info: (event, fields) => write('info', event, fields),
+    warn: (event, fields, error) => writeNow('warn', event, fields, error),
+    error: (event, fields, error) => writeNow('error', event, fields, error),
+    flush: () => sink.flushSync?.(),
+  }
+}
+
+function standardOutput(): Sink {
+  const file = new SonicBoom({ fd: 1, sync: true, maxWrite: 2 * linesTogether })
+  let waiting = ''
+  const flushSync = () => {
+    if (waiting === '') return
+    file.write(waiting)
+    waiting = ''
+  }
+  setInterval(flushSync, linesTogetherMs).unref()
+  process.on('exit', flushSync)
+  return {
+    write(line) {
+      waiting += line
+      if (waiting.length > linesTogether) flushSync()
     },
-    sink as pino.DestinationStream,
-  )
-  const write = (at: 'debug' | 'info' | 'warn' | 'error') => (event: string, fields?: LogFields, error?: unknown) =>
-    logger[at](error === undefined ? { ...fields } : { ...fields, ...describeError(error) }, event)
-  return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') }
+    flushSync,
+  }
+}
+
+let clock = { ms: 0, field: '' }
+
+// Written once a millisecond, not once a line.
+function timeField(): string {
+  const ms = Date.now()
+  if (ms !== clock.ms) clock = { ms, field: `"time":"${new Date(ms).toISOString()}"` }
+  return clock.field
 }
 
 /** Class, code and stack frames of an error and its cause. Only an `ApiError`'s message is ours, so only that is repeated. */

@@ -2,6 +2,7 @@ import { createApp } from './app.ts'
 import { type Config, loadConfig, takeEnvironment } from './config.ts'
 import { createDeps, type Deps } from './deps.ts'
 import { codeOf } from './errors.ts'
+import { idleSeconds } from './http/limits.ts'
 import { lastResort } from './http/on-error.ts'
 import { createLog } from './log.ts'
 import { startFailure } from './start-failure.ts'
@@ -69,7 +70,8 @@ async function listen(deps: Deps): Promise<Bun.Server<unknown>> {
       hostname: config.hostname,
       // Above every route's own limit: Bun answers its own 413 with an empty body.
       maxRequestBodySize: Math.max(config.MAX_ENGINE_BODY_BYTES, config.MAX_REGISTRY_BODY_BYTES) * 2,
-      fetch: (request, server) => app.fetch(request, { server }),
+      idleTimeout: idleSeconds(config.REQUEST_TIMEOUT_MS),
+      fetch: app.fetch,
       error: (error) => lastResort(error, log),
     })
   } catch (cause) {

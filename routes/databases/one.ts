@@ -1,7 +1,11 @@
-import { body, contract, failures, json, reply } from '#src/http/contract.ts'
+import type { Context } from 'hono'
+import type { Env } from '#src/http/env.ts'
+import { body, contract, failures, json } from '#src/http/contract.ts'
+import { reply, replyKept } from '#src/http/reply.ts'
 import { etagOf, readIfMatch } from '#src/http/preconditions.ts'
 import { createRouter } from '#src/http/router.ts'
-import { toPublic } from '#src/registry/database.ts'
+import { type DatabaseRow, toPublic } from '#src/registry/database.ts'
+import { probeRefused, probingFailures } from './failures.ts'
 import { ChangedDatabase, Database, DatabaseParams, IfMatch, UpdateDatabase } from './schemas.ts'
 
 const get = contract({
@@ -31,15 +35,15 @@ const update = contract({
   responses: {
     200: json(ChangedDatabase, 'The changed database'),
     ...failures(
-      'VALIDATION_FAILED',
-      'TARGET_NOT_ALLOWED',
-      'FEATURE_DISABLED',
+      ...probingFailures,
       'DB_NOT_FOUND',
+      'NOT_FOUND',
       'CONFLICT',
       'PRECONDITION_FAILED',
       'PAYLOAD_TOO_LARGE',
       'UNSUPPORTED_MEDIA_TYPE',
     ),
+    400: probeRefused('DB_CREDENTIALS_UNREADABLE'),
   },
 })
 
@@ -60,22 +64,24 @@ const remove = contract({
 })
 
 export const one = createRouter()
-  .openapi(get, async (c) => {
-    const row = await c.var.deps.registry.get(c.req.valid('param').id)
-    c.header('etag', etagOf(row.version))
-    return reply(c, get, 200, toPublic(row))
+  .openapi(get, (c) => {
+    const row = c.env.deps.registry.read(c.req.valid('param').id, c.env)
+    return row instanceof Promise ? row.then((found) => show(c, found)) : show(c, row)
   })
   .openapi(update, async (c) => {
     const { id } = c.req.valid('param')
-    c.set('databaseId', id)
+    c.env.databaseId = id
     const expected = readIfMatch(c.req.valid('header')['if-match'])
-    const { row, warnings } = await c.var.deps.registry.update(id, c.req.valid('json'), expected, c.var.call.signal)
-    c.header('etag', etagOf(row.version))
-    return reply(c, update, 200, { ...toPublic(row), warnings: [...warnings] })
+    const { row, warnings } = await c.env.deps.registry.update(id, c.req.valid('json'), expected, c.env.call.signal)
+    return reply(c, update, 200, { ...toPublic(row), warnings: [...warnings] }, { etag: etagOf(row.version) })
   })
   .openapi(remove, async (c) => {
     const { id } = c.req.valid('param')
-    c.set('databaseId', id)
-    await c.var.deps.registry.remove(id, readIfMatch(c.req.valid('header')['if-match']))
+    c.env.databaseId = id
+    await c.env.deps.registry.remove(id, readIfMatch(c.req.valid('header')['if-match']))
     return c.body(null, 204)
   })
+
+function show(c: Context<Env>, row: DatabaseRow) {
+  return replyKept(c, get, 200, row, toPublic, { etag: etagOf(row.version) })
+}

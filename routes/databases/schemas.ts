@@ -22,14 +22,14 @@ export const DatabaseStatus = z
   .openapi('DatabaseStatus')
 
 export const DatabaseParams = z.object({
-  id: uuid.openapi({ param: { name: 'id', in: 'path' }, example: id }),
+  id: uuid.openapi({ param: { name: 'id', in: 'path' }, description: 'As its registration answered it', example: id }),
 })
 
 export const IfMatch = z.object({
   'if-match': z
     .string()
     .optional()
-    .openapi({ description: 'The ETag the change is meant for; 412 when it is stale', example: '"1"' }),
+    .openapi({ description: 'The ETag the change is meant for; 412 when it is stale', examples: ['"1"'] }),
 })
 
 // Taken as it is and checked by the engine: zod's records would drop a key "__proto__" without a word.
@@ -94,6 +94,30 @@ export const TestDatabase = z
     example: { type: 'redis', connectionString: 'redis://default:password@127.0.0.1:6379/0' },
   })
 
+const databaseExample = {
+  id,
+  project_id: '7d1f5a40-9f0c-4f6b-8d0e-2c6b1a3e4f55',
+  name: 'redis-cache',
+  type: 'redis',
+  description: 'Primary cache',
+  connection_string: 'redis://default:****@127.0.0.1:6379/0',
+  has_credentials: true,
+  host: '127.0.0.1',
+  port: 6379,
+  database_name: '0',
+  username: 'default',
+  config: {},
+  status: 'active',
+  last_connected_at: '2026-11-20T09:30:00.123456Z',
+  created_at: '2026-11-20T09:30:00.123456Z',
+  updated_at: '2026-11-20T09:30:00.123456Z',
+  version: 1,
+  project_name: 'Default',
+  project_ref: 'default',
+  organization_name: 'Default',
+  organization_slug: 'default',
+}
+
 const timestamp = z.string().openapi({ format: 'date-time', example: '2026-11-20T09:30:00.123456Z' })
 
 export const Database = z
@@ -122,11 +146,11 @@ export const Database = z
     organization_name: z.string().nullable(),
     organization_slug: z.string().nullable(),
   })
-  .openapi('Database')
+  .openapi('Database', { example: databaseExample })
 
 export const ChangedDatabase = Database.extend({
   warnings: z.array(z.string()).openapi({ description: 'What was ignored or is weak' }),
-}).openapi('ChangedDatabase')
+}).openapi('ChangedDatabase', { example: { ...databaseExample, warnings: ['The connection is not encrypted.'] } })
 
 export const ProbeReport = z
   .object({
@@ -139,7 +163,19 @@ export const ProbeReport = z
       .object({ code: z.string(), message: z.string(), retryable: z.boolean(), details: z.unknown().optional() })
       .optional(),
   })
-  .openapi('ProbeReport')
+  .openapi('ProbeReport', {
+    example: {
+      ok: true,
+      latency_ms: 3.1,
+      server: { product: 'redis', version: '7.0.15' },
+      stages: [
+        { name: 'dns', ok: true, ms: 0.2 },
+        { name: 'tcp', ok: true, ms: 0.6 },
+        { name: 'auth', ok: true, ms: 1.1 },
+      ],
+      warnings: [],
+    },
+  })
 
 export const ServerInfo = z
   .object({
@@ -151,4 +187,14 @@ export const ServerInfo = z
     engine: z.record(z.string(), z.unknown()).openapi({ description: "The engine's own block" }),
     warnings: z.array(z.string()),
   })
-  .openapi('ServerInfo')
+  .openapi('ServerInfo', {
+    example: {
+      product: 'redis',
+      version: '7.0.15',
+      uptime_seconds: 86400,
+      size_bytes: 1048576,
+      role: 'master',
+      engine: { databases: 16 },
+      warnings: [],
+    },
+  })

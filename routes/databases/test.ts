@@ -1,9 +1,14 @@
+import { grantsOf, requireRole } from '#src/access/authorize.ts'
+import type { RequestState } from '#src/http/request-state.ts'
+import { databaseNotFound } from '#src/registry/connections.ts'
 import type { ProbeReport as Report } from '#src/engines/probe.ts'
-import { body, contract, databaseFailures, failures, json, reply } from '#src/http/contract.ts'
+import { body, contract, databaseFailures, failures, json, scoped } from '#src/http/contract.ts'
+import { reply } from '#src/http/reply.ts'
 import { createRouter } from '#src/http/router.ts'
 import { DatabaseParams, ProbeReport, TestDatabase } from './schemas.ts'
 
 const testUnsaved = contract({
+  [scoped]: true,
   method: 'post',
   path: '/test',
   operationId: 'DatabasesController_testUnsaved',
@@ -35,15 +40,24 @@ const testSaved = contract({
 
 export const tests = createRouter()
   .openapi(testUnsaved, async (c) => {
+    await requireAdminSomewhere(c.env)
     const { type, config, ...connection } = c.req.valid('json')
-    const report = await c.var.deps.registry.testUnsaved(type, connection, config ?? {}, c.var.call.signal)
+    const report = await c.env.deps.registry.testUnsaved(type, connection, config ?? {}, c.env.call.signal)
     return reply(c, testUnsaved, 200, toWire(report))
   })
   .openapi(testSaved, async (c) => {
     const { id } = c.req.valid('param')
-    c.set('databaseId', id)
-    return reply(c, testSaved, 200, toWire(await c.var.deps.registry.testSaved(id, c.var.call.signal)))
+    c.env.databaseId = id
+    return reply(c, testSaved, 200, toWire(await c.env.deps.registry.testSaved(id, c.env.call.signal)))
   })
+
+// What is not saved belongs to no project: whoever may register somewhere may try.
+async function requireAdminSomewhere(state: RequestState): Promise<void> {
+  if (state.principal.kind !== 'user') return
+  const grants = await grantsOf(state)
+  const held = [...(grants?.projects.values() ?? [])]
+  requireRole(held.find((role) => role === 'admin') ?? 'read', 'admin', databaseNotFound)
+}
 
 function toWire({ error, ...report }: Report) {
   const { code, message, retryable, details } = error ?? {}

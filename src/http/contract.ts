@@ -1,9 +1,6 @@
 import { createRoute, type RouteConfig, z } from '@hono/zod-openapi'
-import type { Context } from 'hono'
-import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { type ErrorCode, errorTable } from '../errors.ts'
-import type { Env } from './env.ts'
-import { replayRepeated } from './idempotency.ts'
+import { refuseRepeated, replayRepeated } from './idempotency.ts'
 
 export type Access = 'open' | 'read' | 'write' | 'admin'
 export type Operation = 'read' | 'write' | 'delete' | 'connect'
@@ -24,15 +21,22 @@ const idempotencyKey = {
   schema: { type: 'string', minLength: 1, maxLength: 255, pattern: '^[!-~]+$' },
 } as const
 
+/** Marks a route whose answers are kept for their URL until the registry changes. */
+export const listed = Symbol('listed')
+
+/** Marks a route whose handler narrows what it does to the principal: no database or project stands in its path. */
+export const scoped = Symbol('scoped')
+
 /** A route's whole contract in one object: path, schemas, and its declaration, which is published as `x-access` and `x-operation`. */
-export function contract<P extends string, const R extends Omit<RouteConfig, 'path'> & { path: P } & Declaration>(
-  route: R,
-) {
+export function contract<
+  P extends string,
+  const R extends Omit<RouteConfig, 'path'> & { path: P } & Declaration & {
+      readonly answerKept?: false
+      readonly [listed]?: true
+      readonly [scoped]?: true
+    },
+>(route: R) {
   const { access, operation } = route
-  const announce = async (c: Context<Env>, next: () => Promise<void>) => {
-    c.set('declaration', { access, operation })
-    await next()
-  }
   const security = access === 'open' ? [] : [{ bearer: [] }, { apikey: [] }]
   // The extra keys are not of R's type, so that handlers are typed by the contract alone.
   const repeatable = {
@@ -41,11 +45,12 @@ export function contract<P extends string, const R extends Omit<RouteConfig, 'pa
   }
   const extra = {
     ...(route.method === 'post' ? repeatable : {}),
-    middleware: route.method === 'post' ? [announce, replayRepeated] : announce,
+    ...(route.method === 'post' ? { middleware: route.answerKept === false ? refuseRepeated : replayRepeated } : {}),
     security,
     'x-access': access,
     'x-operation': operation,
     access: undefined,
+    answerKept: undefined,
     operation: undefined,
   }
   return createRoute<P, R>({ ...route, ...extra } as R)
@@ -80,7 +85,15 @@ type Failures<C extends ErrorCode> = {
 }
 
 /** Failures every route with a key has. */
-const common = ['UNAUTHENTICATED', 'INTERNAL', 'REGISTRY_UNAVAILABLE', 'URI_TOO_LONG'] as const
+const common = [
+  'UNAUTHENTICATED',
+  'FORBIDDEN',
+  'RATE_LIMITED',
+  'OVERLOADED',
+  'INTERNAL',
+  'REGISTRY_UNAVAILABLE',
+  'URI_TOO_LONG',
+] as const
 
 /** One entry per status, naming the codes it can carry; the common ones are added. */
 export function failures<const C extends ErrorCode>(...codes: readonly C[]): Failures<C | (typeof common)[number]> {
@@ -121,24 +134,3 @@ export const databaseFailures = [
   'POOL_EXHAUSTED',
   'RESULT_TOO_LARGE',
 ] as const satisfies readonly ErrorCode[]
-
-interface HasResponses {
-  readonly responses: Readonly<Record<number, unknown>>
-}
-type SchemaOf<R extends HasResponses, S extends keyof R['responses']> = R['responses'][S] extends {
-  content: { 'application/json': { schema: infer T extends z.ZodType } }
-}
-  ? T
-  : never
-
-/** Answers through the route's own response schema: what it does not name does not leave. A row that does not fit is `INTERNAL`. */
-export function reply<R extends HasResponses, S extends keyof R['responses'] & ContentfulStatusCode>(
-  c: Context<Env>,
-  route: R,
-  status: S,
-  data: z.input<SchemaOf<R, S>>,
-) {
-  const response = route.responses[status] as { content: { 'application/json': { schema: z.ZodType } } }
-  const parsed = response.content['application/json'].schema.parse(data) as z.output<SchemaOf<R, S>>
-  return c.json(parsed as never, status) as never
-}

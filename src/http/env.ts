@@ -1,21 +1,6 @@
-import type { Server } from 'bun'
-import type { Deps } from '../deps.ts'
-import type { Call } from '../engines/engine.ts'
-import type { Declaration } from './contract.ts'
+import type { RequestState } from './request-state.ts'
 
-/** What middlewares leave on the context for handlers. */
+/** What a handler finds in its context: `c.env`, made once for each request. */
 export interface Env {
-  Bindings: { readonly server?: Server<unknown> }
-  Variables: {
-    deps: Deps
-    requestId: string
-    /** The request's deadline and the client's presence, for every session method. */
-    call: Call
-    /** Set by the matched route: what it needs and what it does. */
-    declaration: Declaration | undefined
-    /** The registered database the route works on. */
-    databaseId: string | undefined
-    /** Set when the request failed: the code of the answer. */
-    errorCode: string | undefined
-  }
+  Bindings: RequestState
 }

@@ -10,12 +10,14 @@ export const text = (max: number, min = 0) =>
       error: 'must be well-formed text without NUL characters',
     })
 
-export const uuid = z.uuid({ error: 'must be a UUID' })
+/** In lower case, as PostgreSQL writes them: memory is asked by it. */
+export const uuid = z.uuid({ error: 'must be a UUID' }).toLowerCase()
 
 /** The path parameter of every route that works on a registered database. */
 export const DatabaseIdParams = z.object({
   databaseId: uuid.openapi({
     param: { name: 'databaseId', in: 'path' },
+    description: 'The id its registration answered',
     example: '3f8b6c1e-6d0a-4a57-9b0e-0d6f0c9a7c11',
   }),
 })

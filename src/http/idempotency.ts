@@ -19,40 +19,47 @@ interface Answer {
  * with `Idempotency-Replayed: true`. Another body or a first request that still runs is `CONFLICT`. An answer that says "try again" is not
  * kept. A request that is older than any can be and never ended is taken for dead.
  */
-export const replayRepeated: MiddlewareHandler<Env> = async function replayRepeated(c, next) {
-  const key = c.req.header('idempotency-key')
-  if (key === undefined) return next()
-  if (!/^[\x21-\x7e]{1,255}$/.test(key))
-    throw invalid('Idempotency-Key', `must be 1 to ${maxKeyLength} visible ASCII characters`)
-  const { idempotencyKeys: store, log, config } = c.var.deps
-  const staleMs = config.QUERY_TIMEOUT_MAX_MS + config.REQUEST_TIMEOUT_MS
-  const scope = scopeOf(c)
-  const bodyHash = createHash('sha256')
-    .update(Buffer.from(await c.req.arrayBuffer()))
-    .digest('base64url')
-  const claim = await store.claim(scope, key, bodyHash, staleMs)
-  switch (claim.state) {
-    case 'other-body':
-      throw new ApiError('CONFLICT', 'This Idempotency-Key was used with another body. Use a new key.')
-    case 'running':
-      throw new ApiError('CONFLICT', 'The first request with this Idempotency-Key is still running.', {
-        retryable: true,
-        headers: { 'retry-after': '1' },
-      })
-    case 'done':
-      return replay(c, scope, key, claim.status, claim.answer)
+export const replayRepeated = repeatable(true)
+
+/** The same for answers that hold a secret: only that they were given is kept, and a repetition is `CONFLICT`. */
+export const refuseRepeated = repeatable(false)
+
+function repeatable(keep: boolean): MiddlewareHandler<Env> {
+  return async function answerRepeated(c, next) {
+    const key = c.req.header('idempotency-key')
+    if (key === undefined) return next()
+    if (!/^[\x21-\x7e]{1,255}$/.test(key))
+      throw invalid('Idempotency-Key', `must be 1 to ${maxKeyLength} visible ASCII characters`)
+    const { idempotencyKeys: store, log, config } = c.env.deps
+    const staleMs = config.QUERY_TIMEOUT_MAX_MS + config.REQUEST_TIMEOUT_MS
+    const scope = scopeOf(c)
+    const bodyHash = createHash('sha256')
+      .update(Buffer.from(await c.req.arrayBuffer()))
+      .digest('base64url')
+    const claim = await store.claim(scope, key, bodyHash, staleMs)
+    switch (claim.state) {
+      case 'other-body':
+        throw new ApiError('CONFLICT', 'This Idempotency-Key was used with another body. Use a new key.')
+      case 'running':
+        throw new ApiError('CONFLICT', 'The first request with this Idempotency-Key is still running.', {
+          retryable: true,
+          headers: { 'retry-after': '1' },
+        })
+      case 'done':
+        return replay(c, scope, key, claim.status, claim.answer)
+    }
+    await next()
+    // The work is done, and its answer true, also where it can not be kept.
+    await settle(c, claim.claimed, keep).catch((error: unknown) =>
+      log.warn('an answer was not kept for its Idempotency-Key', { request_id: c.env.requestId }, error),
+    )
   }
-  await next()
-  // The work is done, and its answer true, also where it can not be kept.
-  await settle(c, claim.claimed).catch((error: unknown) =>
-    log.warn('an answer was not kept for its Idempotency-Key', { request_id: c.var.requestId }, error),
-  )
 }
 
-async function settle(c: Context<Env>, claimed: Claimed): Promise<void> {
-  const { idempotencyKeys: store } = c.var.deps
+async function settle(c: Context<Env>, claimed: Claimed, keep: boolean): Promise<void> {
+  const { idempotencyKeys: store } = c.env.deps
   if (mayBeRepeated(c)) await store.release(claimed)
-  else await store.complete(claimed, { status: c.res.status, sealed: await sealAnswer(c, claimed) })
+  else await store.complete(claimed, { status: c.res.status, sealed: keep ? await sealAnswer(c, claimed) : null })
 }
 
 // Nothing happened, or the answer itself asks to try again.
@@ -62,7 +69,8 @@ function mayBeRepeated(c: Context<Env>): boolean {
 
 function scopeOf(c: Context<Env>): string {
   const { pathname, search } = new URL(c.req.url)
-  return `service ${pathname}${search}`
+  const { kind, id } = c.env.principal
+  return `${kind === 'service' ? kind : `${kind}:${id}`} ${pathname}${search}`
 }
 
 async function sealAnswer(c: Context<Env>, { scope, key }: Claimed) {
@@ -71,7 +79,7 @@ async function sealAnswer(c: Context<Env>, { scope, key }: Claimed) {
   const headers = Object.fromEntries(
     keptHeaders.flatMap((name) => (c.res.headers.has(name) ? [[name, c.res.headers.get(name) ?? '']] : [])),
   )
-  const sealing = c.var.deps.keyring.current()
+  const sealing = c.env.deps.keyring.current()
   const answer: Answer = { headers, body }
   return { kid: sealing.kid, value: await sealValue(sealing, placeOf(scope, key), JSON.stringify(answer)) }
 }
@@ -84,8 +92,8 @@ async function replay(
   sealed: string | null,
 ): Promise<Response> {
   if (sealed === null)
-    throw new ApiError('CONFLICT', 'The first request with this key was done, but its answer was too large to keep.')
-  const text = await openValue(c.var.deps.keyring, placeOf(scope, key), sealed).catch((cause: unknown) => {
+    throw new ApiError('CONFLICT', 'The first request with this key was done, but its answer is not kept.')
+  const text = await openValue(c.env.deps.keyring, placeOf(scope, key), sealed).catch((cause: unknown) => {
     const message = 'The first request with this key was done, but the key its answer was sealed with is gone.'
     throw new ApiError('CONFLICT', message, { cause })
   })

@@ -1,30 +1,41 @@
-import type { Context, MiddlewareHandler } from 'hono'
+import type { OpenAPIHono } from '@hono/zod-openapi'
+import type { Context, NotFoundHandler } from 'hono'
+import { methodNotAllowed } from 'hono/method-not-allowed'
 import { HTTPException } from 'hono/http-exception'
 import { ApiError } from '../errors.ts'
 import type { Log } from '../log.ts'
+import { answer } from './answer.ts'
 import type { Env } from './env.ts'
+import type { RequestState } from './request-state.ts'
 
 /** The one error path: whatever was thrown leaves as the dual body, and what is not ours leaves as `INTERNAL` and a log line. */
-export function onError(error: unknown, c: Context<Env>): Response {
+export function failure(error: unknown, state: RequestState): Response {
   const translated = translate(error)
-  const fields = { request_id: c.var.requestId, code: translated.code }
-  if (translated.code === 'INTERNAL') c.var.deps?.log.error('unexpected', fields, error)
+  const { requestId, deps, request } = state
+  const fields = { request_id: requestId, code: translated.code }
+  if (translated.code === 'INTERNAL') deps.log.error('unexpected', fields, error)
   // A caller who left is no fault of the server.
-  else if (translated.status >= 500 && !c.req.raw.signal.aborted) c.var.deps?.log.warn('failed', fields, error)
-  c.set('errorCode', translated.code)
-  return c.json(translated.toBody(c.var.requestId), translated.status, translated.headers)
+  else if (translated.status >= 500 && !request.signal.aborted) deps.log.warn('failed', fields, error)
+  state.errorCode = translated.code
+  state.error = translated
+  return answer(state, JSON.stringify(translated.toBody(requestId)), translated.status, translated.headers)
 }
 
-export function onNotFound(c: Context<Env>): Response {
-  return onError(new ApiError('NOT_FOUND', 'There is no such route. GET /openapi.json lists them.'), c)
-}
+export const onError = (error: unknown, c: Context<Env>): Response => failure(error, c.env)
 
-/** Makes an `Error` of whatever else is thrown: hono lets that pass its error path. */
-export const throwErrors: MiddlewareHandler<Env> = async function throwErrors(_c, next) {
-  try {
-    await next()
-  } catch (thrown) {
-    throw thrown instanceof Error ? thrown : internal(thrown)
+/** What no route answers: 405 where the path has other methods, else 404. Looked up only then. */
+export function notFound(app: OpenAPIHono<Env>): NotFoundHandler<Env> {
+  const lookUp = methodNotAllowed({
+    app,
+    onMethodNotAllowed(c, methods) {
+      const allow = methods.join(', ')
+      return onError(new ApiError('METHOD_NOT_ALLOWED', `This route takes ${allow}.`, { headers: { allow } }), c)
+    },
+  })
+  return async function answerNotFound(c) {
+    c.res = onError(new ApiError('NOT_FOUND', 'There is no such route. GET /openapi.json lists them.'), c)
+    await lookUp(c, async () => undefined)
+    return c.res
   }
 }
 

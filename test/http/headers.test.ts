@@ -99,15 +99,6 @@ describe('every answer', () => {
   })
 })
 
-describe('the documentation page', () => {
-  test('may use its own style and nothing else', async () => {
-    const { headers } = await closed.request('GET', '/docs', { key: null })
-    expect(headers.get('content-security-policy')).toBe(
-      "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    )
-  })
-})
-
 describe('another origin', () => {
   const preflight = (app: TestApp, origin: string) =>
     app.request('OPTIONS', route, {

@@ -308,7 +308,7 @@ describe.skipIf(redis === null)('Idempotency-Key of POSTs to a database', () => 
       expect([first.status, Buffer.byteLength(first.text) > 1_048_576]).toEqual([200, true])
       expect([codeOf(second), second.body.error.message]).toEqual([
         [409, 'CONFLICT', null],
-        'The first request with this key was done, but its answer was too large to keep.',
+        'The first request with this key was done, but its answer is not kept.',
       ])
     }))
 
