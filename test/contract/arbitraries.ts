@@ -90,7 +90,7 @@ function spoiled(fitting: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
 
 /** Values that a schema of the document describes. */
 function documented(schema: Schema, document: Schema): fc.Arbitrary<unknown> {
-  const { $ref, allOf, anyOf, oneOf, type, example } = schema
+  const { $ref, allOf, anyOf, oneOf, type, example, examples } = schema
   const every = (schemas: unknown) => fc.oneof(...(schemas as Schema[]).map((entry) => documented(entry, document)))
   const of = (): fc.Arbitrary<unknown> => {
     if (typeof $ref === 'string') return documented(dereference($ref, document), document)
@@ -103,7 +103,8 @@ function documented(schema: Schema, document: Schema): fc.Arbitrary<unknown> {
     if (Array.isArray(type)) return every(type.map((one) => ({ ...schema, type: one })))
     return plain(schema, document)
   }
-  return example === undefined ? of() : fc.oneof(fc.constant(example), of())
+  const shown = [...(example === undefined ? [] : [example]), ...((examples ?? []) as readonly unknown[])]
+  return shown.length === 0 ? of() : fc.oneof(fc.constantFrom(...shown), of())
 }
 
 function plain(schema: Schema, document: Schema): fc.Arbitrary<unknown> {

@@ -51,7 +51,8 @@ describe('imports point one way', () => {
   })
 
   test('routes stand on src/http, src/registry, src/engines, src/credentials and errors', () => {
-    const allowed = /^(routes\/|src\/(http|registry|engines|credentials)\/|src\/(errors|deps)\.ts$|package\.json$)/
+    const allowed =
+      /^(routes\/|src\/(http|registry|engines|credentials|access)\/|src\/(errors|deps)\.ts$|package\.json$)/
     expect(breaches(inFolder('routes/'), (imported) => allowed.test(imported))).toEqual([])
   })
 

@@ -5,10 +5,12 @@ import { openApiDocument } from '#routes/index.ts'
 import { docsPage } from '#routes/docs-page.ts'
 import { openPaths } from '#src/http/auth.ts'
 import { errorTable } from '#src/errors.ts'
-import { listOperations, schemaCheck } from './operations.ts'
+import { docsAssets } from '#src/http/static/assets.ts'
+import { listOperations, type Schema, schemaCheck } from './operations.ts'
 
 const document = JSON.parse(JSON.stringify(openApiDocument())) as Readonly<Record<string, unknown>>
 const operations = listOperations(document)
+const isValid = schemaCheck(document)
 
 /** The operations that break a rule, by name. */
 const breaking = (rule: (operation: (typeof operations)[number]) => boolean) =>
@@ -35,14 +37,19 @@ describe('openapi.json', () => {
     expect({ servers: document['servers'], odd }).toEqual({ servers: [{ url: '/api' }], odd: [] })
   })
 
-  test('resolves every $ref, and names no schema in vain', () => {
+  test('resolves every $ref, and names no schema or example in vain', () => {
     const text = JSON.stringify(document)
     const named = Object.keys((document['components'] as { schemas: object }).schemas)
     const used = new Set([...text.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g)].map(([, name = '']) => name))
     expect(
-      [...text.matchAll(/"\$ref":"([^"]+)"/g)].filter(([, ref]) => !ref?.startsWith('#/components/schemas/')),
+      [...text.matchAll(/"\$ref":"([^"]+)"/g)].filter(
+        ([, ref]) => !/^#\/components\/(schemas|examples)\//.test(ref ?? ''),
+      ),
     ).toEqual([])
     expect([...used].sort()).toEqual(named.sort())
+    const shown = Object.keys((document['components'] as { examples: object }).examples)
+    const referred = new Set([...text.matchAll(/"#\/components\/examples\/([^"]+)"/g)].map(([, name = '']) => name))
+    expect([...referred].sort()).toEqual(shown.sort())
   })
 
   test('holds only patterns that JSON Schema knows: no flags', () => {
@@ -124,17 +131,74 @@ describe('every operation', () => {
   })
 
   test('shows an example of its body that is valid', () => {
-    const isValid = schemaCheck(document)
     const wrong = operations.flatMap(({ id, spec }) => {
       const schema = spec.requestBody?.content['application/json']?.schema
       if (schema === undefined) return []
-      const { $ref } = schema as { $ref?: string }
-      const named = (document['components'] as { schemas: Record<string, { example?: unknown }> }).schemas
-      const example = named[$ref?.split('/').at(-1) ?? '']?.example
+      const { example } = resolved(schema)
       return example === undefined || isValid(schema, example).length > 0 ? [id] : []
     })
     expect(wrong).toEqual([])
   })
+
+  test('says what each parameter is for, and shows a value of it', () => {
+    // A cursor is what an answer gave, and a key of one's own is any text: their descriptions say so.
+    const free = new Set(['cursor', 'Idempotency-Key'])
+    const wrong = operations.flatMap(({ id, spec }) =>
+      (spec.parameters ?? []).flatMap((parameter) => {
+        const schema = resolved(parameter.schema)
+        const isDescribed = parameter.in === 'path' || ('description' in parameter && parameter.description !== '')
+        return isDescribed && (free.has(parameter.name) || valuesOf(schema).length > 0)
+          ? []
+          : [`${id} ${parameter.name}`]
+      }),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  test('fills a form with nothing that narrows the answer: optional parameters have `examples`, not `example`', () => {
+    const wrong = operations.flatMap(({ id, spec }) =>
+      (spec.parameters ?? []).flatMap(({ name, required, schema }) =>
+        (required === true) === 'example' in resolved(schema) ? [] : [`${id} ${name}`],
+      ),
+    )
+    expect(wrong).toEqual([])
+  })
+
+  test('documents one success, with a schema unless it is empty', () => {
+    expect(
+      breaking(({ spec }) => {
+        const successes = Object.entries(spec.responses).filter(([status]) => status.startsWith('2'))
+        const [status, response] = successes[0] ?? []
+        const schema = response?.content?.['application/json']?.schema
+        return successes.length === 1 && (status === '204') === (schema === undefined)
+      }),
+    ).toEqual([])
+  })
+
+  test('shows of each error the body of every code it names', () => {
+    const examples = (document['components'] as { examples: Record<string, { value: unknown }> }).examples
+    const wrong = operations.flatMap(({ id, spec }) =>
+      Object.entries(spec.responses).flatMap(([status, { description, content }]) => {
+        const media = content?.['application/json'] as { schema: Schema; examples?: Record<string, { $ref: string }> }
+        if (status < '400' || spec['x-access'] === 'open') return []
+        const codes = description.split(', ')
+        const isComplete = Object.keys(media.examples ?? {}).join(', ') === description
+        const areTrue = codes.every((code) => isValid(media.schema, examples[code]?.value).length === 0)
+        return isComplete && areTrue ? [] : [`${id} ${status}`]
+      }),
+    )
+    expect(wrong).toEqual([])
+  })
+})
+
+test('every example of a schema is valid', () => {
+  const named = (document['components'] as { schemas: Record<string, { example?: unknown }> }).schemas
+  const shown = Object.entries(named).filter(([, { example }]) => example !== undefined)
+  expect(shown.length).toBeGreaterThan(20)
+  const wrong = shown.flatMap(([name, { example }]) =>
+    isValid({ $ref: `#/components/schemas/${name}` }, example).map((problem) => `${name}${problem}`),
+  )
+  expect(wrong).toEqual([])
 })
 
 test('the error codes are those of the table', () => {
@@ -146,19 +210,12 @@ test('the error codes are those of the table', () => {
 describe('/docs', () => {
   const page = docsPage(openApiDocument())
 
-  test('shows every operation', () => {
-    const missing = operations.filter(
-      ({ method, url, spec }) =>
-        !page.includes(
-          `<td><code>${method.toUpperCase()}</code><td><code>${url}</code><td>${Bun.escapeHTML(spec.summary ?? '').slice(0, 5)}`,
-        ),
-    )
-    expect(missing.map(({ id }) => id)).toEqual([])
-  })
-
-  test('loads nothing and runs nothing', () => {
+  test('loads the files of this server that anybody may read, all of them, and nothing else', () => {
+    const loaded = [...page.matchAll(/\b(?:src|href)="([^"?]*)/g)].map(([, path = '']) => path)
+    expect(loaded.filter((path) => path !== 'data:,').sort()).toEqual(['/openapi.json', ...docsAssets.keys()].sort())
+    expect(loaded.filter((path) => path !== 'data:,' && !openPaths.has(path))).toEqual([])
     expect(
-      page.match(/<(script|img|link|iframe|object|form|base)\b|\bsrc=|url\(|@import|\bon\w+=|https?:/gi),
+      page.match(/https?:|<style|style=|<(img|iframe|object|form|base)\b|\bon\w+=|<script(?![^>]*\bsrc=)/gi),
     ).toBeNull()
   })
 
@@ -168,6 +225,19 @@ describe('/docs', () => {
     expect(docsPage(hostile)).not.toContain('<script>')
   })
 })
+
+function resolved(schema: Schema): Schema {
+  const { $ref } = schema
+  if (typeof $ref !== 'string') return schema
+  return (document['components'] as { schemas: Record<string, Schema> }).schemas[$ref.split('/').at(-1) ?? ''] ?? {}
+}
+
+/** The values a parameter is shown with. */
+function valuesOf({ example, examples, default: fallback, enum: values }: Schema): readonly unknown[] {
+  return [example, fallback, ...((examples ?? values ?? []) as readonly unknown[])].filter(
+    (value) => value !== undefined,
+  )
+}
 
 function isPattern(source: string): boolean {
   try {

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { testKeys } from '#test/support/app.ts'
+import { generousLimits, testKeys } from '#test/support/app.ts'
 
 const root = join(import.meta.dir, '..', '..')
 const main = join(root, 'src', 'main.ts')
@@ -125,7 +125,14 @@ export function clientOf(url: string, key: string): Client {
 
 /** What production needs beside `DATABASE_URL`; it listens on loopback and may dial it. */
 export function productionEnvironment(databaseUrl: string) {
-  return { ...testKeys(), DATABASE_URL: databaseUrl, HOST: '127.0.0.1', EGRESS_ALLOW: '*', LOG_LEVEL: 'info' }
+  return {
+    ...generousLimits,
+    ...testKeys(),
+    DATABASE_URL: databaseUrl,
+    HOST: '127.0.0.1',
+    EGRESS_ALLOW: '*',
+    LOG_LEVEL: 'info',
+  }
 }
 
 function parseLine(line: string): Readonly<Record<string, unknown>> | undefined {

@@ -109,7 +109,7 @@ describeWith('redis', 'Redis that fails', (store) => {
       let commands = 0
       socket.on('data', () => {
         if (commands++ === 0) return void socket.write('+OK\r\n')
-        socket.write(':1\r\n:-1\r\n$60000\r\n')
+        socket.write('$60000\r\n')
         const timer = setInterval(() => socket.write('x'), 20)
         socket.on('close', () => clearInterval(timer))
       })
