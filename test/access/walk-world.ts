@@ -44,7 +44,7 @@ interface WantedKey {
 const issuer = 'https://project.supabase.test/auth/v1'
 /** Opens the door as the current one does. */
 export const previousKey = `${canary}-${crypto.randomUUID()}-${crypto.randomUUID()}`
-const urls: Readonly<Record<EngineKind, string>> = {
+const urls: Readonly<Partial<Record<EngineKind, string>>> = {
   redis: `redis://:${canary}@127.0.0.1:6379/0`,
   postgres: `postgresql://reader:${canary}@127.0.0.1:5432/app`,
   mongodb: `mongodb://reader:${canary}@127.0.0.1:27017/app`,
