@@ -1,5 +1,5 @@
 import { z } from '@hono/zod-openapi'
-import { ApiError } from '#src/errors.ts'
+import { projectNotFound } from '#src/registry/project-store.ts'
 import { body, contract, failures, json } from '#src/http/contract.ts'
 import { pageOf, readPosition } from '#src/http/paging.ts'
 import { reply } from '#src/http/reply.ts'
@@ -57,7 +57,7 @@ export const projectPermissions = createRouter()
   .openapi(list, async (c) => {
     const { ref } = c.req.valid('param')
     const { limit, cursor } = c.req.valid('query')
-    if ((await c.env.deps.projects.getProject(ref)) === undefined) throw noSuchProject()
+    if ((await c.env.deps.projects.getProject(ref)) === undefined) throw projectNotFound()
     const after = readPosition(c, cursor)
     const rows = await c.env.deps.grants.listOfProject(ref, { limit: limit + 1, after })
     const { page, headers } = pageOf(c, rows, limit)
@@ -68,16 +68,12 @@ export const projectPermissions = createRouter()
     const { role } = c.req.valid('json')
     const grant = { userId, role, grantedBy: grantedBy(c.env.principal) }
     const row = await c.env.deps.grants.setOnProject(ref, grant)
-    if (row === undefined) throw noSuchProject()
+    if (row === undefined) throw projectNotFound()
     return reply(c, set, 200, row)
   })
   .openapi(remove, async (c) => {
     const { ref, userId } = c.req.valid('param')
     if (await c.env.deps.grants.removeFromProject(ref, userId)) return c.body(null, 204)
-    if ((await c.env.deps.projects.getProject(ref)) === undefined) throw noSuchProject()
+    if ((await c.env.deps.projects.getProject(ref)) === undefined) throw projectNotFound()
     throw noSuchGrant()
   })
-
-function noSuchProject(): ApiError {
-  return new ApiError('NOT_FOUND', 'There is no project with this ref.')
-}

@@ -1,6 +1,6 @@
 import { visibleTo } from '#src/access/authorize.ts'
 import { z } from '@hono/zod-openapi'
-import { ApiError } from '#src/errors.ts'
+import { projectNotFound } from '#src/registry/project-store.ts'
 import { body, contract, failures, json, scoped } from '#src/http/contract.ts'
 import { reply } from '#src/http/reply.ts'
 import { booleanQuery, text } from '#src/http/fields.ts'
@@ -162,6 +162,6 @@ export const projects = createRouter()
   })
 
 function found<T>(project: T | undefined): T {
-  if (project === undefined) throw new ApiError('NOT_FOUND', 'There is no project with this ref.')
+  if (project === undefined) throw projectNotFound()
   return project
 }

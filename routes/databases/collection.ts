@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { requireRole, roleAt, visibleTo } from '#src/access/authorize.ts'
-import { ApiError } from '#src/errors.ts'
+import { projectNotFound } from '#src/registry/project-store.ts'
 import { body, contract, failures, json, listed, scoped } from '#src/http/contract.ts'
 import { reply, replyListed } from '#src/http/reply.ts'
 import { booleanQuery, commaList, text } from '#src/http/fields.ts'
@@ -85,7 +85,7 @@ export const collection = createRouter()
     const { projectRef } = c.req.valid('json')
     const project = await c.env.deps.projects.getProject(projectRef)
     const role = project && (await roleAt(c.env, { projectId: project.id }))
-    requireRole(role, 'admin', () => new ApiError('NOT_FOUND', 'There is no project with this ref.'))
+    requireRole(role, 'admin', projectNotFound)
     const { row, warnings } = await c.env.deps.registry.create(c.req.valid('json'), skipTest, c.env.call.signal)
     c.env.databaseId = row.id
     const headers = { location: `/api/platform/databases/${row.id}`, etag: etagOf(row.version) }

@@ -2,10 +2,9 @@ import { z } from '@hono/zod-openapi'
 import { callWithin } from '#src/engines/engine.ts'
 import { mongodb } from '#src/engines/mongodb/engine.ts'
 import { maxStages, readPipeline } from '#src/engines/mongodb/pipeline.ts'
-import { invalid } from '#src/errors.ts'
 import { body, contract, databaseFailures, failures } from '#src/http/contract.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
-import { keepOpen } from '#src/http/limits.ts'
+import { allowTime } from '#src/http/limits.ts'
 import { createRouter } from '#src/http/router.ts'
 import { ejson, modeOf, sendEjson } from './ejson.ts'
 import { collectionName, databaseName } from './schemas.ts'
@@ -62,15 +61,11 @@ const run = contract({
 export const aggregation = createRouter().openapi(run, async (c) => {
   const { databaseId } = c.req.valid('param')
   const { collection, limit, timeoutMs, ...given } = c.req.valid('json')
-  const { QUERY_TIMEOUT_MAX_MS, REQUEST_TIMEOUT_MS } = c.env.deps.config
   c.env.databaseId = databaseId
-  if (timeoutMs !== undefined && timeoutMs > QUERY_TIMEOUT_MAX_MS)
-    throw invalid('timeoutMs', `must be at most ${QUERY_TIMEOUT_MAX_MS}`)
+  const allowedMs = allowTime(c.env, timeoutMs)
   const pipeline = readPipeline(given.pipeline)
   const mode = modeOf(c)
-  const allowedMs = timeoutMs ?? REQUEST_TIMEOUT_MS
-  keepOpen(c.env, allowedMs)
-  using call = callWithin(allowedMs, c.req.raw.signal, c.env.readOnly)
+  using call = callWithin(allowedMs, c.req.raw, c.env.readOnly)
   using session = await c.env.deps.open(mongodb, databaseId, call, c.env)
   const found = await session.aggregate(given.databaseName ?? '', collection, { pipeline, limit, mode }, call)
   return sendEjson(c, mode, `{"data":[${found.documents.join(',')}],"truncated":${found.truncated}}`)

@@ -1,10 +1,9 @@
-import { invalid } from '#src/errors.ts'
 import { z } from '@hono/zod-openapi'
 import { callWithin } from '#src/engines/engine.ts'
 import { postgres } from '#src/engines/postgres/engine.ts'
 import { body, contract, databaseFailures, failures, json } from '#src/http/contract.ts'
 import { reply } from '#src/http/reply.ts'
-import { keepOpen } from '#src/http/limits.ts'
+import { allowTime } from '#src/http/limits.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
 
@@ -90,13 +89,9 @@ const query = contract({
 export const queries = createRouter().openapi(query, async (c) => {
   const { databaseId } = c.req.valid('param')
   const { timeoutMs, ...request } = c.req.valid('json')
-  const { QUERY_TIMEOUT_MAX_MS, REQUEST_TIMEOUT_MS } = c.env.deps.config
   c.env.databaseId = databaseId
-  if (timeoutMs !== undefined && timeoutMs > QUERY_TIMEOUT_MAX_MS)
-    throw invalid('timeoutMs', `must be at most ${QUERY_TIMEOUT_MAX_MS}`)
+  const allowedMs = allowTime(c.env, timeoutMs)
   if (!request.readOnly) c.env.declaration = { access: 'write', operation: 'write' }
-  const allowedMs = timeoutMs ?? REQUEST_TIMEOUT_MS
-  keepOpen(c.env, allowedMs)
   using call = callWithin(allowedMs, c.req.raw, c.env.readOnly)
   using session = await c.env.deps.open(postgres, databaseId, call, c.env)
   const result = await session.query(request, call)

@@ -1,6 +1,7 @@
 import type { ISql } from 'postgres'
 import { ApiError, codeOf } from '../errors.ts'
-import type { PageRequest } from '../registry/project-store.ts'
+import { type PageRequest, projectNotFound } from '../registry/project-store.ts'
+import { uuids } from '../registry/visible.ts'
 import type { RegistryDatabase } from '../registry/registry-database.ts'
 import type { ApiKey, Role } from './principal.ts'
 
@@ -119,7 +120,7 @@ async function insert(tx: ISql, key: NewApiKey, { projectIds, databaseIds: reach
   const [project] = await tx`
     select id from platform.projects
     where ref = ${key.projectRef} ${projectIds === null ? tx`` : tx`and id = any(${uuids(tx, projectIds)})`}`
-  if (project === undefined) throw noProject()
+  if (project === undefined) throw projectNotFound()
   if (key.databaseIds !== null) {
     const known = await tx`
       select id from platform.databases
@@ -137,7 +138,7 @@ async function insert(tx: ISql, key: NewApiKey, { projectIds, databaseIds: reach
       ) returning *
     )
     select ${shown(tx)} from k join platform.projects p on p.id = k.project_id`
-  if (row === undefined) throw noProject()
+  if (row === undefined) throw projectNotFound()
   return row
 }
 
@@ -173,14 +174,6 @@ function iso(sql: ISql, column: 'expires_at' | 'last_used_at' | 'created_at') {
   return sql.unsafe(`to_char(k.${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as ${column}`) as never
 }
 
-function uuids(sql: ISql, ids: readonly string[]) {
-  return sql`string_to_array(${ids.join(',')}, ',')::uuid[]`
-}
-
-function noProject(cause?: unknown): ApiError {
-  return new ApiError('NOT_FOUND', 'There is no project with this ref.', { cause })
-}
-
 function projectIsGone(error: unknown): never {
-  throw codeOf(error) === foreignKeyViolation ? noProject(error) : error
+  throw codeOf(error) === foreignKeyViolation ? projectNotFound(error) : error
 }

@@ -2,6 +2,7 @@ import { ApiError } from '../errors.ts'
 import type { RequestState } from '../http/request-state.ts'
 import { databaseNotFound } from '../registry/connections.ts'
 import type { DatabaseRow } from '../registry/database.ts'
+import { projectNotFound } from '../registry/project-store.ts'
 import type { Visible } from '../registry/visible.ts'
 import { allows, type Grants, lesser, type Principal, type Role } from './principal.ts'
 
@@ -84,7 +85,7 @@ async function refuse(state: RequestState, scope: Scope, name: string | undefine
   if (scope === 'project') {
     const project = isProjectRef.test(name) ? await deps.projects.getProject(name) : undefined
     const role = project && roleOf(principal, { projectId: project.id }, grants)
-    return requireRole(role, needed, () => new ApiError('NOT_FOUND', 'There is no project with this ref.'))
+    return requireRole(role, needed, projectNotFound)
   }
   // As its changes are heard.
   const id = name.toLowerCase()

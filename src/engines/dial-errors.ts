@@ -40,3 +40,8 @@ export function failed(reason: DialReason, message: string, cause?: unknown): Ap
 export function timedOut(message: string, cause?: unknown): ApiError {
   return new ApiError('DB_TIMEOUT', message, { cause, details: { reason: 'timeout' satisfies DialReason } })
 }
+
+/** The pool's places were all taken for as long as the caller would wait. */
+export function poolExhausted(cause?: unknown): ApiError {
+  return new ApiError('POOL_EXHAUSTED', 'All connections to this database are busy. Try again shortly.', { cause })
+}

@@ -1,4 +1,5 @@
 import { ApiError } from '../errors.ts'
+import { poolExhausted } from './dial-errors.ts'
 import { Backoff } from './backoff.ts'
 import { type Call, callWithin, remainingMs, untilAborted } from './engine.ts'
 
@@ -126,9 +127,7 @@ export class Pool<T extends Poolable> {
   }
 
   #wait(limit: Call): Promise<void> {
-    const exhausted = () =>
-      new ApiError('POOL_EXHAUSTED', 'All connections to this database are busy. Try again shortly.')
-    if (this.#waiters.length >= (this.#options.maxWaiters ?? this.#options.max * 2)) throw exhausted()
+    if (this.#waiters.length >= (this.#options.maxWaiters ?? this.#options.max * 2)) throw poolExhausted()
     return new Promise((resolve, reject) => {
       const waiter: Waiter = {
         wake: () => {
@@ -139,7 +138,7 @@ export class Pool<T extends Poolable> {
       const giveUp = () => {
         const index = this.#waiters.indexOf(waiter)
         if (index !== -1) this.#waiters.splice(index, 1)
-        reject(exhausted())
+        reject(poolExhausted())
       }
       if (limit.signal.aborted) return giveUp()
       this.#waiters.push(waiter)

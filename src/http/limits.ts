@@ -1,6 +1,6 @@
 import type { MiddlewareHandler } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
-import { ApiError } from '../errors.ts'
+import { ApiError, invalid } from '../errors.ts'
 import type { Env } from './env.ts'
 import type { Guard } from './guard.ts'
 import { findJsonProblem } from './json-text.ts'
@@ -58,7 +58,15 @@ export function idleSeconds(timeoutMs: number): number {
   return Math.min(maxIdleSeconds, Math.ceil(timeoutMs / 1000) + idleReserveSeconds)
 }
 
-/** Keeps the connection of a request open that may take longer than `REQUEST_TIMEOUT_MS`. */
-export function keepOpen({ server, request }: RequestState, timeoutMs: number): void {
-  server?.timeout(request, idleSeconds(timeoutMs))
+/**
+ * Milliseconds a request may take that says so itself, `REQUEST_TIMEOUT_MS` where it does not; its connection is kept open for as long.
+ * `VALIDATION_FAILED` above `QUERY_TIMEOUT_MAX_MS`.
+ */
+export function allowTime({ server, request, deps }: RequestState, timeoutMs: number | undefined): number {
+  const { QUERY_TIMEOUT_MAX_MS, REQUEST_TIMEOUT_MS } = deps.config
+  if (timeoutMs !== undefined && timeoutMs > QUERY_TIMEOUT_MAX_MS)
+    throw invalid('timeoutMs', `must be at most ${QUERY_TIMEOUT_MAX_MS}`)
+  const allowedMs = timeoutMs ?? REQUEST_TIMEOUT_MS
+  server?.timeout(request, idleSeconds(allowedMs))
+  return allowedMs
 }

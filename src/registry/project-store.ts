@@ -4,7 +4,7 @@ import { ApiError, codeOf } from '../errors.ts'
 import type { OrganizationRow, ProjectRow } from './database.ts'
 import type { RegistryDatabase } from './registry-database.ts'
 import { iso } from './columns.ts'
-import { uuidList, type Visible } from './visible.ts'
+import { uuids, type Visible } from './visible.ts'
 
 export interface PageRequest {
   readonly limit: number
@@ -118,8 +118,13 @@ export function tellingChanges(
 // A project shows where a database of it does.
 function visibleProjects(sql: ISql, { projectIds, databaseIds }: Visible) {
   return sql`
-    select unnest(${uuidList(projectIds)}::uuid[])
-    union select project_id from platform.databases where id = any(${uuidList(databaseIds)}::uuid[])`
+    select unnest(${uuids(sql, projectIds)})
+    union select project_id from platform.databases where id = any(${uuids(sql, databaseIds)})`
+}
+
+/** Unknown projects and those of others answer alike. */
+export function projectNotFound(cause?: unknown): ApiError {
+  return new ApiError('NOT_FOUND', 'There is no project with this ref.', { cause })
 }
 
 function organizationColumns(sql: ISql) {

@@ -17,7 +17,7 @@ import {
 import { type Connections, databaseNotFound, featureDisabled } from './connections.ts'
 import type { DatabaseRow, DatabaseStats } from './database.ts'
 import { createProber, type Prove, type Prober, type ProberOptions } from './prober.ts'
-import type { ProjectStore } from './project-store.ts'
+import { projectNotFound, type ProjectStore } from './project-store.ts'
 import type { Asker, ReadCache } from './read-cache.ts'
 import { sealTarget } from './sealed-columns.ts'
 import type { DatabaseChanges, DatabaseStore } from './store.ts'
@@ -88,7 +88,7 @@ export class Registry {
     const config = checkConfig(engine, input.config ?? {})
     const description = describeInput(engine, input, config)
     const project = await this.#options.projects.getProject(input.projectRef)
-    if (project === undefined) throw new ApiError('NOT_FOUND', 'There is no project with this ref.')
+    if (project === undefined) throw projectNotFound()
     if (await this.#options.databases.getByName(input.projectRef, input.name)) {
       throw new ApiError('CONFLICT', 'The project has a database of this name already. Choose another name.')
     }

@@ -2,7 +2,7 @@ import type { ISql } from 'postgres'
 
 import { ApiError, codeOf } from '../errors.ts'
 import type { DatabaseRow, DatabaseStats, DatabaseStatus } from './database.ts'
-import { uuidList, type Visible } from './visible.ts'
+import { uuids, type Visible } from './visible.ts'
 import { columns } from './columns.ts'
 import { countSeal } from './key-canaries.ts'
 import type { RegistryDatabase } from './registry-database.ts'
@@ -97,7 +97,7 @@ export function createDatabaseStore(
       (sql) => sql<DatabaseRow[]>`
         select ${columns(sql)} from platform.databases_with_projects d
         where true
-          ${filter.visible === undefined ? sql`` : sql`and (project_id = any(${uuidList(filter.visible.projectIds)}::uuid[]) or d.id = any(${uuidList(filter.visible.databaseIds)}::uuid[]))`}
+          ${filter.visible === undefined ? sql`` : sql`and (project_id = any(${uuids(sql, filter.visible.projectIds)}) or d.id = any(${uuids(sql, filter.visible.databaseIds)}))`}
           ${filter.visible?.within === undefined ? sql`` : sql`and project_id = ${filter.visible.within}`}
           ${filter.projectRef === undefined ? sql`` : sql`and project_ref = ${filter.projectRef}`}
           ${filter.types === undefined ? sql`` : sql`and type::text in ${sql([...filter.types])}`}
@@ -196,7 +196,7 @@ export function createDatabaseStore(
               select type::text, count(*) as total, count(*) filter (where status = 'active') as active,
                 count(*) filter (where last_connected_at > now() - interval '1 hour') as recently_connected
               from platform.databases
-              where (project_id = any(${uuidList(visible.projectIds)}::uuid[]) or id = any(${uuidList(visible.databaseIds)}::uuid[]))
+              where (project_id = any(${uuids(sql, visible.projectIds)}) or id = any(${uuids(sql, visible.databaseIds)}))
                 ${visible.within === undefined ? sql`` : sql`and project_id = ${visible.within}`}
               group by type order by type`
       return rows.map((row) => ({

@@ -1,3 +1,5 @@
+import type { ISql } from 'postgres'
+
 /** The part of the registry that somebody may see: whole projects, and single databases. */
 export interface Visible {
   readonly projectIds: readonly string[]
@@ -6,7 +8,7 @@ export interface Visible {
   readonly within?: string
 }
 
-/** Ids as PostgreSQL's array literal: the driver knows no array types, which it would have to ask the server for. */
-export function uuidList(ids: readonly string[]): string {
-  return `{${ids.join(',')}}`
+/** Ids as an array in SQL: the driver knows no array types, which it would have to ask the server for. */
+export function uuids(sql: ISql, ids: readonly string[]) {
+  return sql`string_to_array(${ids.join(',')}, ',')::uuid[]`
 }

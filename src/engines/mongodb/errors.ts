@@ -1,5 +1,5 @@
 import { ApiError } from '../../errors.ts'
-import { connectError, failed, timedOut } from '../dial-errors.ts'
+import { connectError, failed, poolExhausted, timedOut } from '../dial-errors.ts'
 import {
   BSON,
   MongoCompatibilityError,
@@ -25,11 +25,7 @@ const closing = new Set([
 export function translate(error: unknown): ApiError {
   if (error instanceof ApiError) return error
   if (error instanceof MongoServerError) return translateServer(error, Number(error.code))
-  if (isWaitTimeout(error)) {
-    return new ApiError('POOL_EXHAUSTED', 'All connections to this database are busy. Try again shortly.', {
-      cause: error,
-    })
-  }
+  if (isWaitTimeout(error)) return poolExhausted(error)
   if (error instanceof MongoServerSelectionError) return selectionFailed(error)
   if (error instanceof MongoNetworkTimeoutError) return timedOut('MongoDB did not answer in time.', error)
   if (error instanceof MongoNetworkError) return networkFailed(error)
@@ -111,9 +107,4 @@ function networkFailed(error: MongoNetworkError): ApiError {
   return error.cause === undefined
     ? failed('closed', 'The server closed the connection.', error)
     : connectError(error.cause)
-}
-
-/** The pool's places were all taken for as long as the caller would wait. */
-export function poolExhausted(cause: unknown): ApiError {
-  return new ApiError('POOL_EXHAUSTED', 'All connections to this database are busy. Try again shortly.', { cause })
 }
