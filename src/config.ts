@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { checkServiceKey, parseKeyMaterial } from './credentials/key-material.ts'
 import { type EgressRule, parseEgressRule } from './engines/egress.ts'
+import { ApiError } from './errors.ts'
 import { parseAddressRange } from './http/client-address.ts'
 
 const text = z.string()
@@ -124,6 +125,8 @@ export const environment = z.object({
 
   MAX_IN_FLIGHT: integer(1, 100_000, 256),
   MAX_DATABASE_IN_FLIGHT: integer(1, 100_000, 128),
+  MAX_STREAMS: integer(1, 100_000, 256),
+  MAX_DATABASE_STREAMS: integer(1, 100_000, 32),
 
   MAX_URL_BYTES: integer(256, 15_000, 8_192),
   MAX_REGISTRY_BODY_BYTES: integer(1_024, 16_777_216, 1_048_576),
@@ -168,6 +171,15 @@ export class ConfigError extends Error {
   constructor(problems: readonly string[]) {
     super(`The configuration is not valid: ${problems.join('; ')}`)
     this.problems = problems
+  }
+}
+
+/** What a variable's URL is read as; a URL our parser refuses is that variable's problem. */
+export function naming<T>(variable: string, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw error instanceof ApiError ? new ConfigError([`${variable}: ${error.message}`]) : error
   }
 }
 

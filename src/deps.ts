@@ -1,5 +1,6 @@
+import manifest from '#package' with { type: 'json' }
 import { type Access, createAccess } from './access/access.ts'
-import { type Config, ConfigError } from './config.ts'
+import { type Config, ConfigError, naming } from './config.ts'
 import { createKeyring, type Keyring } from './credentials/keyring.ts'
 import type { Resolve } from './engines/dial.ts'
 import type { EgressPolicy } from './engines/egress.ts'
@@ -7,10 +8,9 @@ import type { Call, Engine, Session } from './engines/engine.ts'
 import { engineKinds } from './engines/index.ts'
 import { mongodb } from './engines/mongodb/engine.ts'
 import { redis } from './engines/redis/engine.ts'
-import { createReadRetries, type ReadWork } from './engines/read-retries.ts'
+import { createReadRetries, createWork, type Work } from './engines/read-retries.ts'
 import type { SrvResolver } from './engines/srv.ts'
 import { parseTarget } from './engines/target.ts'
-import { ApiError } from './errors.ts'
 import { resolveKeys } from './keys.ts'
 import { cacheTtlMs, disabledEngines, limitsFor, maxSessionsFor } from './limits.ts'
 import { createLog, type Log } from './log.ts'
@@ -25,8 +25,8 @@ import type { Borrower, Lease } from './registry/live-session.ts'
 import { createProjectStore, type ProjectStore, tellingChanges } from './registry/project-store.ts'
 import { openEmbeddedDatabase, openRegistryDatabase, type RegistryDatabase } from './registry/registry-database.ts'
 import { Registry } from './registry/registry.ts'
-import { isKeptAnswer, type KeptAnswer, ReadCache } from './registry/read-cache.ts'
-import { createSharedCache, registryNamespace } from './registry/shared-cache.ts'
+import { type KeptAnswer, ReadCache } from './registry/read-cache.ts'
+import { openSharedCache } from './registry/shared-cache.ts'
 import { registerOnce } from './registry/standing-databases.ts'
 import { createDatabaseStore, type DatabaseStore } from './registry/store.ts'
 import { createTargets } from './registry/targets.ts'
@@ -61,15 +61,19 @@ export interface Deps extends AsyncDisposable {
   readonly startedAt: number
   /** Set while the server drains: readiness says so. */
   draining: boolean
+  /** Aborted when the server drains: streams end, which would last for ever. */
+  readonly stopping: AbortController
   /** Work that only reads, tried once more when its connection turned out lost. */
-  readonly read: ReadWork
-  /** The session of a registered database, on loan until disposed. */
+  readonly read: Work
+  /** Work on a session that is lent for it. */
+  readonly use: Work
+  /** The session of a registered database, on loan until disposed; at once where it is there. */
   open<S extends Session>(
     engine: Engine<string, S>,
     databaseId: string,
     call: Call,
     borrower?: Borrower,
-  ): Promise<Lease<S>>
+  ): Lease<S> | Promise<Lease<S>>
 }
 
 export interface DepsOverrides {
@@ -106,14 +110,14 @@ export async function createDeps(config: Config, overrides: DepsOverrides = {}):
   const databases = createDatabaseStore(database, { maxSealsPerKey: config.MAX_SEALS_PER_KEY })
   const targets = createTargets({ keyring, policy, limitsOf, resolve: overrides.resolve, srv: overrides.srv })
   const caching = { ttlMs: cacheTtlMs(config), live: () => changes.live }
-  const rows = new ReadCache<DatabaseRow>({ ...caching, maxSize: maxKeptRows })
-  const shared = sharedLists(config, keyring, log)
+  const shared = naming('CACHE_REDIS_URL', () => openSharedCache(config, keyring, log, manifest.version))
   if (shared) cleanup.use(shared)
+  const rows = new ReadCache<DatabaseRow>({ ...caching, maxSize: maxKeptRows, behind: shared?.of('row') })
   const lists = new ReadCache<KeptAnswer>({
     ...caching,
     maxSize: maxKeptListBytes,
     sizeOf: ({ json }) => json.length + 1,
-    ...(shared ? { behind: shared } : {}),
+    behind: shared?.of('list'),
   })
   const connections = new Connections({
     row: (id, call) => rows.peek(id) ?? rows.get(id, () => databases.get(id), call),
@@ -141,11 +145,11 @@ export async function createDeps(config: Config, overrides: DepsOverrides = {}):
     rows.doubt()
     access.doubt()
   }
-  const access = createAccess({ config, database, keyring, log, caching })
+  const access = createAccess({ config, database, keyring, log, caching, shared })
   cleanup.use(access)
   const projects = tellingChanges(createProjectStore(database), { removed: (id) => forget(id), renamed: forgetAll })
   const changed = (change: Change) => {
-    if (access.changed(change)) return
+    if (access.changed(change)) return shared?.outdate()
     // Names of projects and organizations are in the rows too.
     if (change.table === 'databases') forget(change.id, change.version)
     else forgetAll()
@@ -165,6 +169,7 @@ export async function createDeps(config: Config, overrides: DepsOverrides = {}):
     disabled,
     probeTimeoutMs: config.PROBE_TIMEOUT_MS,
   })
+  const stopping = new AbortController()
   const owned = cleanup.move()
   return {
     config,
@@ -181,26 +186,26 @@ export async function createDeps(config: Config, overrides: DepsOverrides = {}):
     grants: access.grants,
     tokens: access.tokens,
     limits: access.limits,
-    load: createLoad({ maxInFlight: config.MAX_IN_FLIGHT, maxPerDatabase: config.MAX_DATABASE_IN_FLIGHT }),
+    load: createLoad({
+      maxInFlight: config.MAX_IN_FLIGHT,
+      maxPerDatabase: config.MAX_DATABASE_IN_FLIGHT,
+      maxStreams: config.MAX_STREAMS,
+      maxStreamsPerDatabase: config.MAX_DATABASE_STREAMS,
+    }),
     cached: () => rows.holds || lists.holds,
     idempotencyKeys: createIdempotencyStore(database),
     startedAt: Date.now(),
     draining: false,
+    stopping,
     read: createReadRetries({ open: (engine, databaseId, call) => connections.open(engine, databaseId, call) }),
+    use: createWork({ open: (engine, databaseId, call) => connections.open(engine, databaseId, call) }),
     open: (engine, databaseId, call, borrower) => connections.open(engine, databaseId, call, borrower),
     async [Symbol.asyncDispose]() {
+      stopping.abort()
       await owned.disposeAsync()
       log.flush()
     },
   }
-}
-
-/** The second tier, for lists alone: what is in it holds no secret. The embedded registry has one process, and needs none. */
-function sharedLists({ DATABASE_URL, CACHE_REDIS_URL: url, CACHE_TTL }: Config, keyring: Keyring, log: Log) {
-  if (DATABASE_URL === undefined || url === undefined || CACHE_TTL === 0) return undefined
-  const namespace = registryNamespace(DATABASE_URL, keyring.kids)
-  const options = { url, log, ttlMs: CACHE_TTL * 1000, namespace, accepts: isKeptAnswer }
-  return naming('CACHE_REDIS_URL', () => createSharedCache<KeptAnswer>(options))
 }
 
 async function registryOpener(
@@ -236,14 +241,5 @@ async function registerStanding(config: Config, database: RegistryDatabase, keyr
     const target = naming(variable, () => parseTarget(engine, url, {}))
     if (await registerOnce(database, keyring, name, target, config.MAX_SEALS_PER_KEY))
       log.info('registered', { name, variable })
-  }
-}
-
-/** What a variable's URL is read as; a URL our parser refuses is that variable's problem. */
-function naming<T>(variable: string, read: () => T): T {
-  try {
-    return read()
-  } catch (error) {
-    throw error instanceof ApiError ? new ConfigError([`${variable}: ${error.message}`]) : error
   }
 }

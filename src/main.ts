@@ -37,6 +37,7 @@ async function stop(signal: string): Promise<void> {
   }
   stoppingSince = now
   deps.draining = true
+  deps.stopping.abort()
   const stopped = server.stop()
   log.info('draining', { signal, in_flight: server.pendingRequests })
   const drained = await within(stopped, config.SHUTDOWN_DRAIN_MS)
@@ -69,7 +70,8 @@ async function listen(deps: Deps): Promise<Bun.Server<unknown>> {
       port: config.PORT,
       hostname: config.hostname,
       // Above every route's own limit: Bun answers its own 413 with an empty body.
-      maxRequestBodySize: Math.max(config.MAX_ENGINE_BODY_BYTES, config.MAX_REGISTRY_BODY_BYTES) * 2,
+      maxRequestBodySize:
+        Math.max(config.MAX_ENGINE_BODY_BYTES, config.MAX_REGISTRY_BODY_BYTES, config.MAX_IMPORT_BYTES) * 2,
       idleTimeout: idleSeconds(config.REQUEST_TIMEOUT_MS),
       fetch: app.fetch,
       error: (error) => lastResort(error, log),

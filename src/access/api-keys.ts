@@ -23,6 +23,8 @@ export interface ApiKeysOptions {
   readonly keyring: Keyring
   /** By prefix; `forget` of a prefix is called when its change is heard. */
   readonly cache: ReadCache<KnownKey>
+  /** Called at a revocation, for what other instances share. */
+  readonly outdate?: () => void
   readonly log: Log
   /** A user's grants, which say of which projects they are admin. */
   readonly grantsOf?: (userId: string) => Promise<Grants>
@@ -50,12 +52,17 @@ export interface ApiKeys extends AsyncDisposable {
   forgetAll(): void
 }
 
+/** A key that nobody has proved yet. */
+export function knownKey(stored: StoredKey): KnownKey {
+  return { ...stored, proved: undefined, notedAt: stored.lastUsedAt }
+}
+
 const purpose = 'api-key'
 const noteEveryMs = 60_000
 const defaultGatherMs = 2_000
 
 export function createApiKeys(options: ApiKeysOptions): ApiKeys {
-  const { store, keyring, cache, log, grantsOf, now = Date.now, gatherMs = defaultGatherMs } = options
+  const { store, keyring, cache, outdate, log, grantsOf, now = Date.now, gatherMs = defaultGatherMs } = options
   const uses = createApiKeyUses({ write: store.noteUses, log, gatherMs })
   return {
     peek(secret, digest) {
@@ -80,8 +87,10 @@ export function createApiKeys(options: ApiKeysOptions): ApiKeys {
     list: async (principal, page) => store.list(page, await reach(principal)),
     async revoke(principal, id) {
       const prefix = await store.remove(id, await reach(principal))
-      if (prefix !== undefined) cache.forget(prefix)
-      return prefix !== undefined
+      if (prefix === undefined) return false
+      cache.forget(prefix)
+      outdate?.()
+      return true
     },
     forget: (prefix) => cache.forget(prefix),
     forgetAll: () => cache.clear(),
@@ -93,7 +102,7 @@ export function createApiKeys(options: ApiKeysOptions): ApiKeys {
     if (stored === undefined) return undefined
     if (keyring.byKid(stored.kid) === undefined)
       log.warn('an API key was made under a sealing key that is gone', { prefix, kid: stored.kid })
-    return { ...stored, proved: undefined, notedAt: stored.lastUsedAt }
+    return knownKey(stored)
   }
 
   function proved(known: KnownKey, secret: string, digest = Bun.SHA256.hash(secret) as Uint8Array): ApiKey | undefined {

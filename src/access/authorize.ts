@@ -89,11 +89,12 @@ async function refuse(state: RequestState, scope: Scope, name: string | undefine
   }
   // As its changes are heard.
   const id = name.toLowerCase()
-  const reading = deps.registry.read(id, state)
+  let copied = false
+  const reading = deps.registry.read(id, { stale: (seconds) => state.stale(seconds), copied: () => (copied = true) })
   const row: DatabaseRow = reading instanceof Promise ? await reading : reading
   const role = roleOf(principal, { projectId: row.project_id, databaseId: row.id }, grants)
-  // A row from memory would say by its speed that it is there, and while the registry is down by its status.
-  const isRemembered = !(reading instanceof Promise) || state.staleSeconds !== undefined
+  // A row that is kept would say by its speed that it is there, and while the registry is down by its status.
+  const isRemembered = !(reading instanceof Promise) || copied || state.staleSeconds !== undefined
   if (role === undefined && isRemembered) await deps.registry.get(id)
   requireRole(role, needed, databaseNotFound)
   if (role === 'read') state.readOnly = true

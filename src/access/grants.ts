@@ -6,6 +6,8 @@ export interface GrantsOptions {
   readonly store: GrantStore
   /** By user. Its owner clears it when changes may have been missed. */
   readonly cache: ReadCache<Grants>
+  /** Called at a change made here, for what other instances share. */
+  readonly outdate?: () => void
 }
 
 /** The store's grants, of users also from memory. Every change made here is known here at once. */
@@ -21,13 +23,14 @@ export interface UserGrants extends GrantStore {
   forget(userId: string): void
 }
 
-export function createGrants({ store, cache }: GrantsOptions): UserGrants {
+export function createGrants({ store, cache, outdate }: GrantsOptions): UserGrants {
   // Also after a failure: a change whose outcome is unknown may have been made.
   const changing = async <T>(userId: string, change: Promise<T>): Promise<T> => {
     try {
       return await change
     } finally {
       cache.forget(userId)
+      outdate?.()
     }
   }
   return {

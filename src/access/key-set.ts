@@ -12,6 +12,8 @@ export interface KeySetOptions {
 }
 
 const retryMs = 1_000
+/** Far more than any set of keys takes. */
+const maxBytes = 65_536
 
 /**
  * Keys of the set at an URL of the operator's own: fetched when first needed, when old, and when a token names one that is not there.
@@ -65,13 +67,27 @@ export function createKeySet(url: string, options: KeySetOptions = {}): JWTVerif
         proxy: false as never,
         signal: AbortSignal.timeout(timeoutMs),
       })
-      if (response.status !== 200) return
-      keys = createLocalJWKSet((await response.json()) as never)
+      const text = response.status === 200 ? await readText(response) : await response.body?.cancel()
+      if (text === undefined) return
+      keys = createLocalJWKSet(JSON.parse(text))
       loadedAt = performance.now()
     } catch {
       // The keys of before are used until they are too old.
     }
   }
+}
+
+/** `undefined`, and nothing more is read, for a body beyond `maxBytes`. */
+async function readText({ body }: Response): Promise<string | undefined> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of body ?? []) {
+    length += chunk.length
+    // Leaving the loop cancels the body, and so the fetch.
+    if (length > maxBytes) return undefined
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
 }
 
 function unavailable(): ApiError {

@@ -72,10 +72,16 @@ export class Breakers {
       if (trying) health.breaker.abandoned()
     } else if (outcome !== 'answered') {
       this.#fail(health, error, { trying, forLong: outcome === 'refused' })
-    } else if (trying) {
-      health.breaker.tried()
-      this.#tell(health, 'closed')
-    } else health.breaker.answered()
+    } else if (trying) this.#close(health)
+    else health.breaker.answered()
+  }
+
+  /** A connection beside the sessions was answered: the store of this version is back, whatever its breaker waits for. */
+  proved(databaseId: string, version: number): void {
+    const known = this.#healths.get(databaseId)
+    if (known?.version !== version) return
+    known.dials.succeeded()
+    this.#close(known)
   }
 
   /** A session could not be opened. */
@@ -112,6 +118,12 @@ export class Breakers {
     breaker.failed(error, how)
     if (before === 'closed' && breaker.state === 'open')
       this.#tell(health, 'open', error instanceof ApiError ? error.code : undefined)
+  }
+
+  #close(health: Health): void {
+    if (health.breaker.state === 'closed') return health.breaker.answered()
+    health.breaker.tried()
+    this.#tell(health, 'closed')
   }
 
   // Of an older version nobody wants to know.

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Engine } from '../engines/engine.ts'
 import { ApiError, invalid } from '../errors.ts'
 import {
@@ -21,8 +22,10 @@ export interface ConnectionInput {
   readonly tls?: TargetFields['tls']
 }
 
-// Keys of `config` that are part of how a target is reached and logged in to.
-const reachingKeys = ['caCertificate', 'authSource'] as const
+// Keys of `config` that say who is handed the credential.
+const placeKeys = ['caCertificate', 'topology', 'nodes', 'sentinelMaster', 'sentinelAuth'] as const
+// Those and what else is part of how a target is reached and logged in to.
+const reachingKeys = [...placeKeys, 'authSource'] as const
 
 const fieldNames = ['host', 'port', 'databaseName', 'username', 'password', 'tls'] as const
 
@@ -88,17 +91,20 @@ function withoutTls(engine: Engine, options: TargetDescription['options']): Targ
 
 /** Whether both are reached in the same way with the same credential. */
 export function sameTarget(one: TargetDescription, other: TargetDescription): boolean {
-  return formatTarget(one) === formatTarget(other) && reachingKeys.every((key) => one.config[key] === other.config[key])
+  return formatTarget(one) === formatTarget(other) && sameKeys(reachingKeys, one, other)
 }
 
-/** Throws `VALIDATION_FAILED` where a new host, port, TLS mode or CA would be handed the stored password. */
+/** Throws `VALIDATION_FAILED` where a new host, port, node, TLS mode or CA would be handed the stored password. */
 export function requireWholeCredential(
   before: TargetDescription,
   after: TargetDescription,
   input: ConnectionInput,
 ): void {
   const moved =
-    before.host !== after.host || before.port !== after.port || before.tls !== after.tls || caOf(before) !== caOf(after)
+    before.host !== after.host ||
+    before.port !== after.port ||
+    before.tls !== after.tls ||
+    !sameKeys(placeKeys, before, after)
   const given = input.password !== undefined || input.connectionString !== undefined
   if (moved && !given && before.password !== null) {
     throw invalid('password', 'is required again when host, port, TLS mode or CA change')
@@ -117,4 +123,6 @@ export function checkConfig(engine: Engine, config: ConfigKeys): ConfigKeys {
   throw new ApiError('VALIDATION_FAILED', `${details[0]?.field}: ${details[0]?.rule}.`, { details })
 }
 
-const caOf = (description: TargetDescription) => description.config['caCertificate']
+function sameKeys(keys: readonly string[], one: TargetDescription, other: TargetDescription): boolean {
+  return keys.every((key) => isDeepStrictEqual(one.config[key], other.config[key]))
+}

@@ -1,6 +1,5 @@
-import { callWithin, type Engine, type Limits, type Session, type Call, untilAborted } from '../engines/engine.ts'
+import { type Engine, type Limits, type Session, type Call, untilAborted } from '../engines/engine.ts'
 import { ApiError } from '../errors.ts'
-import type { BreakerReport } from './breaker.ts'
 import { type BreakerChanged, Breakers } from './breakers.ts'
 import type { DatabaseRow } from './database.ts'
 import {
@@ -17,6 +16,7 @@ import {
   note,
   watchIdle,
 } from './live-session.ts'
+import { dial } from './session-dial.ts'
 import { SlotsByKind } from './slots.ts'
 import type { Targets } from './targets.ts'
 
@@ -39,7 +39,6 @@ export interface ConnectionsOptions {
  */
 export class Connections {
   readonly #options: ConnectionsOptions
-  /** The one idle longest comes first. */
   readonly #entries = new Map<string, LiveSession>()
   readonly #draining = new Set<LiveSession>()
   readonly #closing = new Map<LiveSession, Promise<void>>()
@@ -61,24 +60,36 @@ export class Connections {
 
   metrics(): ConnectionMetrics {
     const draining = [...this.#draining, ...this.#closing.keys()]
-    const counted = { ...countSessions([...this.#entries.values(), ...draining]), ...this.#counts }
+    const counted = { ...this.#counts, ...countSessions([...this.#entries.values(), ...draining]) }
     return { ...counted, draining: draining.length, waiting: this.#slots.waiting, open: this.#breakers.open }
   }
 
-  /** The circuit breaker of a database. */
-  stateOf(databaseId: string): BreakerReport {
-    return this.#breakers.report(databaseId)
-  }
+  /** The circuit breaker of a database; it is told when a test of the connection succeeded. */
+  readonly stateOf: Breakers['report'] = (databaseId) => this.#breakers.report(databaseId)
+  readonly proved: Breakers['proved'] = (databaseId, version) => this.#breakers.proved(databaseId, version)
 
-  /** Lends a session. `DB_NOT_FOUND` also for another engine's id; `DB_UNAVAILABLE`, or what only the owner can mend, while the breaker is open. */
-  async open<S extends Session>(
+  /**
+   * Lends a session, at once and without a promise where row and session are there. `DB_NOT_FOUND` also for another engine's id;
+   * `DB_UNAVAILABLE`, or what only the owner can mend, while the breaker is open.
+   */
+  open<S extends Session>(
     engine: Engine<string, S>,
     databaseId: string,
     call: Call,
     borrower = borrowerOf(call),
-  ): Promise<Lease<S>> {
-    const found = this.#options.row(databaseId, call)
-    const row = found instanceof Promise ? await found : found
+  ): Lease<S> | Promise<Lease<S>> {
+    const row = this.#options.row(databaseId, call)
+    if (!(row instanceof Promise)) return this.#lend(engine, databaseId, row, call, borrower)
+    return row.then((found) => this.#lend(engine, databaseId, found, call, borrower))
+  }
+
+  #lend<S extends Session>(
+    engine: Engine<string, S>,
+    databaseId: string,
+    row: DatabaseRow | undefined,
+    call: Call,
+    borrower: Borrower | undefined,
+  ): Lease<S> | Promise<Lease<S>> {
     if (row === undefined) this.drain(databaseId)
     if (row?.type !== engine.kind) throw databaseNotFound()
     if (this.#options.disabled.has(engine.kind)) throw featureDisabled(engine)
@@ -90,9 +101,7 @@ export class Connections {
     // All others were refused.
     const trying = breaker.state === 'half_open'
     entry.leases += 1
-    try {
-      // Single flight: the connection goes on for the others when this caller leaves.
-      const session = (entry.live ?? (await untilAborted(entry.session, call.signal))) as S
+    const lendOut = (session: S) => {
       if (session.closed) {
         this.#startDraining(entry)
         throw this.#breakers.closedAtOnce(entry)
@@ -103,13 +112,18 @@ export class Connections {
         if (session.closed) this.#startDraining(entry)
         this.#giveBack(entry)
       })
-    } catch (error) {
+    }
+    const fail = (error: unknown) => {
       if (trying) breaker.abandoned()
       this.#giveBack(entry)
-      if (call.signal.aborted)
-        throw new ApiError('DB_TIMEOUT', 'The database could not be connected in time.', { cause: error })
-      throw error
+      if (!call.signal.aborted) throw error
+      throw new ApiError('DB_TIMEOUT', 'The database could not be connected in time.', { cause: error })
     }
+    if (entry.live) return lendOut(entry.live as S)
+    // Single flight: the connection goes on for the others when this caller leaves.
+    return untilAborted(entry.session as Promise<S>, call.signal)
+      .then(lendOut)
+      .catch(fail)
   }
 
   /** To be told of every request that may have been lent a session, when it ends: by `error` where it failed. A stream tells it at its end. */
@@ -151,24 +165,9 @@ export class Connections {
       (session) => this.#opened(entry, session),
       (error: unknown) => this.#failed(entry, error),
     )
-    this.#connect(engine, row, entry).then(resolve, reject)
+    const slots = this.#slots.of(engine.kind)
+    dial(engine, row, entry, this.#options, slots, () => this.#makeRoom(engine.kind)).then(resolve, reject)
     return entry
-  }
-
-  async #connect(engine: Engine, row: DatabaseRow, entry: LiveSession): Promise<Session> {
-    const { targets, limitsOf } = this.#options
-    const limits = limitsOf(engine.kind)
-    const target = targets.bind(await targets.describe(engine, row))
-    using waiting = callWithin(limits.waitTimeoutMs, entry.abort.signal)
-    await this.#slots.of(engine.kind).take(waiting, () => this.#makeRoom(engine.kind))
-    entry.hasSlot = true
-    try {
-      using connecting = callWithin(limits.connectTimeoutMs, entry.abort.signal)
-      return await engine.connect(target, limits, connecting)
-    } catch (error) {
-      this.#slots.free(entry)
-      throw error
-    }
   }
 
   #opened(entry: LiveSession, session: Session): void {
@@ -205,8 +204,6 @@ export class Connections {
     if (entry.draining) return this.#end(entry)
     // It still waits for a slot, for nobody.
     if (!entry.hasSlot) return this.#startDraining(entry)
-    this.#entries.delete(entry.databaseId)
-    this.#entries.set(entry.databaseId, entry)
     entry.idleSince = performance.now()
     if (entry.idleTimer === undefined)
       watchIdle(entry, this.#options.limitsOf(entry.kind).idleTimeoutMs, () => this.#startDraining(entry))

@@ -104,9 +104,11 @@ export function lend<S extends Session>(session: S, release: () => void): Lease<
   return lease
 }
 
-/** Sessions of a kind that nobody has borrowed, the one idle longest first where they come so. */
+/** Sessions of a kind that nobody has borrowed, the one idle longest first. */
 export function idleOf(sessions: Iterable<LiveSession>, kind: string): readonly LiveSession[] {
-  return [...sessions].filter((entry) => entry.kind === kind && entry.leases === 0 && entry.live !== undefined)
+  return [...sessions]
+    .filter((entry) => entry.kind === kind && entry.leases === 0 && entry.live !== undefined)
+    .sort((one, other) => one.idleSince - other.idleSince)
 }
 
 /** The sessions with a connection, and how often they are lent. */

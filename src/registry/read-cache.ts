@@ -7,28 +7,26 @@ export interface KeptAnswer {
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** Whether JSON from elsewhere is one. */
-export function isKeptAnswer(value: unknown): value is KeptAnswer {
-  const { json, headers } = (value ?? {}) as Partial<Record<keyof KeptAnswer, unknown>>
-  return (
-    typeof json === 'string' && typeof headers === 'object' && headers !== null && Object.values(headers).every(isText)
-  )
-}
-
-const isText = (value: unknown) => typeof value === 'string'
-
-/** Who asks, where an old value will do while the registry is down: told how old it is in seconds, rounded up. May throw to refuse it. */
+/** Who asks, told what the value rests on. */
 export interface Asker {
+  /** An old value will do while the registry is down: told how old it is in seconds, rounded up. May throw to refuse it. */
   stale?(seconds: number): void
+  /** The value came from the second cache, and the registry was not asked. */
+  copied?(): void
 }
 
 /** A second cache, behind memory and before the registry. */
 export interface Behind<V> {
-  /** The value and how long ago it was read from the registry, in milliseconds; read with `load` where it is not kept. */
-  through(
-    key: string,
-    load: () => Promise<V | undefined>,
-  ): Promise<{ readonly value: V | undefined; readonly ageMs: number }>
+  /** The value, read with `load` where it is not kept. */
+  through(key: string, load: () => Promise<V | undefined>): Promise<Found<V>>
+}
+
+interface Found<V> {
+  readonly value: V | undefined
+  /** How long ago it was read from the registry, in milliseconds. */
+  readonly ageMs: number
+  /** Whether it was kept, and `load` not called. */
+  readonly copied: boolean
 }
 
 export interface ReadCacheOptions<V> {
@@ -41,7 +39,7 @@ export interface ReadCacheOptions<V> {
   /** Whether changes are heard. While they are not, what is kept is only for when the registry is down. */
   readonly live: () => boolean
   /** Asked before the registry while changes are heard. */
-  readonly behind?: Behind<V>
+  readonly behind?: Behind<V> | undefined
 }
 
 interface Kept<V> {
@@ -56,6 +54,8 @@ interface Read<V> {
   readonly value: Promise<V | undefined>
   /** A change was heard since it began: what it brings may be from before. */
   outdated: boolean
+  /** What it brought came from the second cache. */
+  copied: boolean
 }
 
 // A registry that says nothing is not waited for longer by those whom an old value serves.
@@ -88,7 +88,7 @@ export class ReadCache<V extends object> {
 
   /** Whether anything is kept that could still be served, were the registry down. */
   get holds(): boolean {
-    for (const _ of this.#kept?.keys() ?? []) return true
+    for (const kept of this.#kept?.values() ?? []) if (this.#ageOf(kept) <= this.#ttlMs) return true
     return false
   }
 
@@ -107,7 +107,8 @@ export class ReadCache<V extends object> {
     const known = this.peek(key)
     if (known !== undefined) return Promise.resolve(known as T)
     const running = this.#live() ? this.#reads.get(key) : undefined
-    const reading = (running ?? this.#read(key, load)).value
+    const read = running ?? this.#read(key, load)
+    const reading = asker?.copied ? tellingCopied(read, asker) : read.value
     return (asker?.stale && this.#kept?.has(key) ? this.#readOrKept(key, reading, asker) : reading) as Promise<T>
   }
 
@@ -132,7 +133,7 @@ export class ReadCache<V extends object> {
 
   #read(key: string, load: () => Promise<V | undefined>): Read<V> {
     const { promise: value, resolve, reject } = Promise.withResolvers<V | undefined>()
-    const read: Read<V> = { value, outdated: false }
+    const read: Read<V> = { value, outdated: false, copied: false }
     this.#reads.set(key, read)
     const settle = async () => {
       try {
@@ -140,8 +141,9 @@ export class ReadCache<V extends object> {
           read.outdated = false
           const began = performance.now()
           const behind = this.#live() ? this.#behind : undefined
-          const found = behind ? await behind.through(key, load) : { value: await load(), ageMs: 0 }
+          const found = behind ? await behind.through(key, load) : { value: await load(), ageMs: 0, copied: false }
           if (read.outdated) continue
+          read.copied = found.copied
           // Readers do not share while changes are not heard: of several, only the last to begin knows of every change.
           if (this.#reads.get(key) === read) this.#keep(key, found.value, began - found.ageMs)
           return resolve(found.value)
@@ -171,10 +173,22 @@ export class ReadCache<V extends object> {
     if (read !== tooLate) return read
     // Looked up only now: its change may have been heard meanwhile.
     const kept = this.#kept?.get(key)
-    if (kept === undefined) return await reading
-    asker.stale?.(Math.ceil((performance.now() - kept.readAt) / 1000))
+    const ageMs = kept ? this.#ageOf(kept) : Number.POSITIVE_INFINITY
+    if (kept === undefined || ageMs > this.#ttlMs) return await reading
+    asker.stale?.(Math.ceil(ageMs / 1000))
     return kept.value
   }
+
+  /** In milliseconds. The LRU's own clock has whole ones: it may keep a value for one too long. */
+  #ageOf({ readAt }: Kept<V>): number {
+    return performance.now() - readAt
+  }
+}
+
+async function tellingCopied<V>(read: Read<V>, asker: Asker): Promise<V | undefined> {
+  const value = await read.value
+  if (read.copied) asker.copied?.()
+  return value
 }
 
 const tooLate = Symbol('too late')

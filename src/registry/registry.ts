@@ -162,6 +162,7 @@ export class Registry {
     if (!signal.aborted) {
       await this.#options.databases.touch(row, report.ok ? 'active' : 'error')
       this.#options.forget(id, 0)
+      if (report.ok) this.#options.connections.proved(id, row.version)
     }
     return report
   }

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto'
-import { createNetwork } from '../engines/dial.ts'
-import { callWithin, untilAborted } from '../engines/engine.ts'
-import { type Connection, openConnection } from '../engines/redis/connection.ts'
-import { redis } from '../engines/redis/engine.ts'
-import { parseTarget } from '../engines/target.ts'
+import type { Config } from '../config.ts'
+import type { Keyring } from '../credentials/keyring.ts'
 import type { Log } from '../log.ts'
 import type { Behind } from './read-cache.ts'
+import { createSharedEntries } from './shared-entries.ts'
+import { createSharedNames } from './shared-names.ts'
 
 export interface SharedCacheOptions {
   readonly url: string
@@ -14,12 +13,21 @@ export interface SharedCacheOptions {
   readonly ttlMs: number
   /** What tells this registry from others that share the Redis: never two registries the same. */
   readonly namespace: string
-  /** Whether JSON that was read is a value; what is not is a miss. */
-  readonly accepts: (value: unknown) => boolean
+  readonly keyring: Pick<Keyring, 'mac'>
+  /** What a request may lose by it: one such wait in milliseconds, and none while Redis is not answering. 7 unless given. */
+  readonly patienceMs?: number
 }
 
-/** A cache all instances share, for values without secrets: JSON in Redis, each of the generation in which it was read. */
-export interface SharedCache<V> extends Behind<V>, AsyncDisposable {
+/** How values of a kind are written as JSON, where they are none. */
+export interface JsonForm<V, J> {
+  readonly toJson: (value: V) => J
+  readonly fromJson: (json: J) => V
+}
+
+/** A cache all instances share: values in Redis, sealed, each of the generation in which it was read. */
+export interface SharedCache extends AsyncDisposable {
+  /** The values of one kind. */
+  of<V, J = V>(kind: string, form?: JsonForm<V, J>): Behind<V>
   /** Makes all that is kept unreachable for every instance: a change was heard, or may have been missed. */
   outdate(): void
   /** Whether it is asked at all at this moment. */
@@ -27,157 +35,111 @@ export interface SharedCache<V> extends Behind<V>, AsyncDisposable {
   close(): Promise<void>
 }
 
-// What a request may lose by it: one wait, and none while Redis is not answering.
-const patienceMs = 10
-const connectTimeoutMs = 2_000
-const bumpTimeoutMs = 1_000
-const retryMs = 500
-const generationTtlMs = 86_400_000
+const defaultPatienceMs = 7
+const graceMs = 3
+/** By which the clocks of instances may differ: what seems to be read later than that is nobody's. */
+const clockSkewMs = 1_000
 const maxValueLength = 262_144
-const maxReplyBytes = 16_777_216
 
 /**
- * A value counts in the generation that was current before it was read from the registry. Whoever hears a change names a new generation, and
- * uses nothing until Redis has it: so nobody who knows of a change finds what is older, whatever Redis lost, kept or was restored to.
+ * A value counts in the generation that was current before it was read from the registry (`SharedNames`) and until `ttlMs` later, which it
+ * says itself, under its seal (`SharedEntries`): whoever can write to that Redis can take values away, and nothing else.
  */
-export function createSharedCache<V>({ url, log, ttlMs, namespace, accepts }: SharedCacheOptions): SharedCache<V> {
-  const target = parseTarget(redis, url, {})
-  // The operator's own store: no dial policy.
-  const network = createNetwork({ ...target, connectTimeoutMs })
-  const generationKey = `bun-api:${namespace}:generation`
-  const closing = new AbortController()
-  let connection: Connection | undefined
-  let wanted = 0
-  let named = -1
-  let wake = Promise.withResolvers<void>()
-  const keeping = keepUp()
-  const close = async () => {
-    closing.abort()
-    wake.resolve()
-    await keeping
-  }
-  const usable = () => connection !== undefined && !connection.closed && named === wanted
+export function createSharedCache(options: SharedCacheOptions): SharedCache {
+  const { url, log, ttlMs, namespace, keyring, patienceMs = defaultPatienceMs } = options
+  const namesKey = `bun-api:${namespace}:names`
+  const names = createSharedNames({ url, log, key: namesKey })
+  const entries = createSharedEntries(keyring, namespace)
   return {
+    of: <V, J>(kind: string, form?: JsonForm<V, J>): Behind<V> => ({
+      async through(key, load) {
+        const found = names.connection && (await look(entries.nameOf(kind, key)))
+        if (found?.kept) {
+          const json = JSON.parse(found.kept.json)
+          return { value: form ? form.fromJson(json) : json, ageMs: found.kept.ageMs, copied: true }
+        }
+        const readAt = Date.now()
+        const value = await load()
+        if (value !== undefined && found) keep(found, readAt, JSON.stringify(form ? form.toJson(value) : value))
+        return { value, ageMs: 0, copied: false }
+      },
+    }),
+    outdate: () => names.outdate(),
     get usable() {
-      return usable()
+      return names.connection !== undefined
     },
-    through,
-    outdate,
-    close,
-    [Symbol.asyncDispose]: close,
+    close: () => names.close(),
+    [Symbol.asyncDispose]: () => names.close(),
   }
 
-  async function through(key: string, load: () => Promise<V | undefined>) {
-    const name = `bun-api:${namespace}:${createHash('sha256').update(key).digest('base64url')}`
-    const found = usable() ? await look(name) : undefined
-    if (found?.kept) return found.kept
-    const value = await load()
-    if (value !== undefined && found !== undefined) keep(name, found.generation, value)
-    return { value, ageMs: 0 }
+  interface Found {
+    readonly name: string
+    readonly generation: string
+    readonly kept: { readonly json: string; readonly ageMs: number } | undefined
   }
 
   /** What is kept, or the generation to keep it in; `undefined` where Redis is of no use now. */
-  async function look(name: string) {
-    const asked = connection
-    const before = wanted
+  async function look(name: string): Promise<Found | undefined> {
+    const { connection: asked, wanted } = names
     if (asked === undefined) return undefined
-    const reply = await within(patienceMs, asked.client.multi().mget(generationKey, name).pttl(name).exec())
-    if (!reply) return give(asked)
+    const reply = await within(patienceMs, asked.client.multi().hgetall(namesKey).getBuffer(name).pttl(name).exec())
+    if (!reply) return void names.leave(asked)
     asked.answered()
-    const [texts, left] = reply.map(([, result]) => result) as [(string | null)[]?, string?]
-    const generation = texts?.[0]
-    // A change was heard meanwhile, or Redis was flushed.
-    if (wanted !== before) return undefined
-    if (typeof generation !== 'string') return void outdate()
-    const kept = texts?.[1]?.startsWith(`${generation} `) ? parse(texts[1].slice(generation.length + 1)) : undefined
-    const ageMs = Math.min(ttlMs, Math.max(0, ttlMs - Number(left)))
-    return { generation, kept: kept === undefined ? undefined : { value: kept as V, ageMs } }
+    const [held, entry, left] = reply.map(([, result]) => result) as [Record<string, string>?, Buffer?, string?]
+    // A change was heard meanwhile.
+    if (names.wanted !== wanted) return undefined
+    const generation = names.generationOf(held)
+    return generation === undefined ? undefined : { name, generation, kept: keptIn(name, generation, entry, left) }
   }
 
-  function keep(name: string, generation: string, value: V): void {
-    const text = JSON.stringify(value)
-    const to = connection
-    if (text.length > maxValueLength || to === undefined || to.closed) return
-    to.client.set(name, `${generation} ${text}`, 'PX', ttlMs).then(
+  function keptIn(name: string, generation: string, entry: Buffer | null | undefined, left: unknown): Found['kept'] {
+    const opened = entry ? entries.open(name, generation, entry) : undefined
+    if (opened === undefined) return undefined
+    const leftMs = Number(left)
+    const sinceRead = Date.now() - opened.readAt
+    // Ours always go by themselves, and none comes from the future.
+    if (!(leftMs >= 0 && leftMs <= ttlMs) || sinceRead < -clockSkewMs) return undefined
+    const ageMs = Math.max(0, sinceRead, ttlMs - leftMs)
+    return ageMs < ttlMs ? { json: opened.json, ageMs } : undefined
+  }
+
+  function keep({ name, generation }: Found, readAt: number, json: string): void {
+    const to = names.connection
+    if (json.length > maxValueLength || to === undefined) return
+    to.client.set(name, entries.seal(name, generation, readAt, json), 'PX', ttlMs).then(
       () => to.answered(),
       () => undefined,
     )
-  }
-
-  function parse(text: string): unknown {
-    try {
-      const value: unknown = JSON.parse(text)
-      return accepts(value) ? value : undefined
-    } catch {
-      return undefined
-    }
-  }
-
-  function outdate(): void {
-    wanted += 1
-    if (connection) wake.resolve()
-  }
-
-  // Connected again after a pause: one that is only slow would be so at once.
-  function give(up: Connection): undefined {
-    if (connection === up) connection = undefined
-    void up.close()
-  }
-
-  /** Holds a connection, and names a new generation whenever one is wanted: also on every new connection, for what was not heard before. */
-  async function keepUp(): Promise<void> {
-    let told = false
-    while (!closing.signal.aborted) {
-      wake = Promise.withResolvers()
-      try {
-        if (connection?.closed !== false) connection = await connect()
-        const naming = wanted
-        if (naming !== named) await nameGeneration(connection)
-        named = naming
-        if (told) log.info('shared cache is used again', {})
-        told = false
-      } catch (error) {
-        if (!told && !closing.signal.aborted) log.warn('shared cache is not used', {}, error)
-        told = true
-        if (connection) give(connection)
-      }
-      if (named !== wanted && connection?.closed === false) continue
-      await Promise.race([wake.promise, pause(retryMs)])
-    }
-    await connection?.close()
-  }
-
-  async function connect(): Promise<Connection> {
-    using call = callWithin(connectTimeoutMs, closing.signal)
-    wanted += 1
-    return await openConnection({ ...target, ...network }, maxReplyBytes, call)
-  }
-
-  async function nameGeneration(on: Connection): Promise<void> {
-    using call = callWithin(bumpTimeoutMs, closing.signal)
-    await untilAborted(on.client.set(generationKey, crypto.randomUUID(), 'PX', generationTtlMs), call.signal)
-    on.answered()
-  }
-
-  async function pause(ms: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, ms)
-    timer.unref()
-    await promise
   }
 }
 
 /** The outcome within so many milliseconds; `undefined` for what is late or failed. */
 async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
   const { promise: late, resolve } = Promise.withResolvers<undefined>()
-  const timer = setTimeout(resolve, ms)
+  // Once more when it is over: it may be this process that stood still, with the answer waiting in its socket.
+  let timer = setTimeout(() => (timer = setTimeout(resolve, graceMs)), ms)
   return await Promise.race([work.catch(() => undefined), late]).finally(() => clearTimeout(timer))
 }
 
-/** What names a registry among those that share a Redis: where it is and who asks it, and the key its credentials are sealed with; no password. */
-export function registryNamespace(databaseUrl: string, kids: readonly string[]): string {
+/** The one on `CACHE_REDIS_URL` for instances of a release. The embedded registry has one process, and needs none. */
+export function openSharedCache(
+  { DATABASE_URL, CACHE_REDIS_URL: url, CACHE_TTL }: Pick<Config, 'DATABASE_URL' | 'CACHE_REDIS_URL' | 'CACHE_TTL'>,
+  keyring: Keyring,
+  log: Log,
+  release: string,
+): SharedCache | undefined {
+  if (DATABASE_URL === undefined || url === undefined || CACHE_TTL === 0) return undefined
+  const namespace = registryNamespace(DATABASE_URL, keyring.kids, release)
+  return createSharedCache({ url, log, ttlMs: CACHE_TTL * 1000, namespace, keyring })
+}
+
+/**
+ * What names a registry among those that share a Redis: where it is and who asks it, and the key its credentials are sealed with; no
+ * password. Each release has its own: values of another may have another form.
+ */
+export function registryNamespace(databaseUrl: string, kids: readonly string[], release: string): string {
   const { username, host, pathname } = new URL(databaseUrl)
   return createHash('sha256')
-    .update(JSON.stringify([username, host, pathname, kids[0]]))
+    .update(JSON.stringify([username, host, pathname, kids[0], release]))
     .digest('base64url')
 }
