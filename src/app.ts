@@ -2,6 +2,7 @@ import { cors } from 'hono/cors'
 import { documentation, operations, platform } from '#routes/index.ts'
 import type { Deps } from './deps.ts'
 import { identification } from './http/auth.ts'
+import { dispatching } from './http/dispatch.ts'
 import { type Fetch, frame } from './http/frame.ts'
 import { guarded, unasked } from './http/guard.ts'
 import { urlLimit } from './http/limits.ts'
@@ -56,7 +57,7 @@ export function createApp(deps: Deps): App {
   }
   const routes = app.route('/api', platform).route('/', operations).route('/', documentation)
   const before = browsers ? { guards: [], identify: unasked } : { guards, identify }
-  const fetch = frame({ deps, routes, observers, ...before })
+  const fetch = frame({ deps, routes: dispatching(routes as never), observers, ...before })
   return {
     fetch,
     routes: routes.routes,

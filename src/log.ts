@@ -11,6 +11,8 @@ export type LogFields = Readonly<Record<string, string | number | boolean | null
 export interface Log {
   debug(event: string, fields?: LogFields): void
   info(event: string, fields?: LogFields): void
+  /** `info` for what happens with every request: its fields as JSON, without the braces. */
+  infoText(event: string, fields: string): void
   warn(event: string, fields?: LogFields, error?: unknown): void
   error(event: string, fields?: LogFields, error?: unknown): void
   /** Writes the lines that wait. */
@@ -26,13 +28,16 @@ interface Sink {
 // A write for each request costs more than most requests, so lines are written together. Warnings and errors wait for nobody.
 const linesTogether = 65_536
 const linesTogetherMs = 100
+const bytesPerCharacter = 3
 const levels = ['debug', 'info', 'warn', 'error', 'silent'] as const satisfies readonly LogLevel[]
 
 /** `destination` takes whole lines; standard output unless given. */
 export function createLog(level: LogLevel, destination?: Sink): Log {
   const sink = destination ?? standardOutput()
+  const lowest = levels.indexOf(level)
+  const tellsInfo = levels.indexOf('info') >= lowest
   const write = (at: LogLevel, event: string, fields: object | undefined) => {
-    if (levels.indexOf(at) < levels.indexOf(level)) return
+    if (levels.indexOf(at) < lowest) return
     const more = fields === undefined ? '{}' : JSON.stringify(fields)
     sink.write(
       `{"level":"${at}",${timeField()},"event":${JSON.stringify(event)}${more === '{}' ? '' : ','}${more.slice(1)}\n`,
@@ -45,6 +50,9 @@ export function createLog(level: LogLevel, destination?: Sink): Log {
   return {
     debug: (event, fields) => write('debug', event, fields),
     info: (event, fields) => write('info', event, fields),
+    infoText(event, fields) {
+      if (tellsInfo) sink.write(`{"level":"info",${timeField()},"event":"${event}",${fields}}\n`)
+    },
     warn: (event, fields, error) => writeNow('warn', event, fields, error),
     error: (event, fields, error) => writeNow('error', event, fields, error),
     flush: () => sink.flushSync?.(),
@@ -52,19 +60,23 @@ export function createLog(level: LogLevel, destination?: Sink): Log {
 }
 
 function standardOutput(): Sink {
-  const file = new SonicBoom({ fd: 1, sync: true, maxWrite: 2 * linesTogether })
-  let waiting = ''
+  const file = new SonicBoom({ fd: 1, sync: true, contentMode: 'buffer', maxWrite: linesTogether })
+  const write = file.write.bind(file) as unknown as (bytes: Buffer) => boolean
+  // Bytes at once: a string that grew from lines is copied three times on its way out.
+  const waiting = Buffer.allocUnsafe(linesTogether)
+  let used = 0
   const flushSync = () => {
-    if (waiting === '') return
-    file.write(waiting)
-    waiting = ''
+    if (used > 0) write(waiting.subarray(0, used))
+    used = 0
   }
   setInterval(flushSync, linesTogetherMs).unref()
   process.on('exit', flushSync)
   return {
     write(line) {
-      waiting += line
-      if (waiting.length > linesTogether) flushSync()
+      const most = line.length * bytesPerCharacter
+      if (used + most > linesTogether) flushSync()
+      if (most > linesTogether) write(Buffer.from(line))
+      else used += waiting.write(line, used)
     },
     flushSync,
   }

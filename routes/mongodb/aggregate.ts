@@ -66,6 +66,7 @@ export const aggregation = createRouter().openapi(run, async (c) => {
   const pipeline = readPipeline(given.pipeline)
   const mode = modeOf(c)
   using call = callWithin(allowedMs, c.req.raw, c.env.readOnly)
+  call.stale = (seconds) => c.env.stale(seconds)
   using session = await c.env.deps.open(mongodb, databaseId, call, c.env)
   const found = await session.aggregate(given.databaseName ?? '', collection, { pipeline, limit, mode }, call)
   return sendEjson(c, mode, `{"data":[${found.documents.join(',')}],"truncated":${found.truncated}}`)

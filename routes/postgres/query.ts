@@ -5,6 +5,7 @@ import { body, contract, databaseFailures, failures, json } from '#src/http/cont
 import { reply } from '#src/http/reply.ts'
 import { allowTime } from '#src/http/limits.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
+import type { RequestState } from '#src/http/request-state.ts'
 import { createRouter } from '#src/http/router.ts'
 
 const maxParameters = 1024
@@ -91,9 +92,19 @@ export const queries = createRouter().openapi(query, async (c) => {
   const { timeoutMs, ...request } = c.req.valid('json')
   c.env.databaseId = databaseId
   const allowedMs = allowTime(c.env, timeoutMs)
-  if (!request.readOnly) c.env.declaration = { access: 'write', operation: 'write' }
+  if (!request.readOnly) await countAsWrite(c.env)
   using call = callWithin(allowedMs, c.req.raw, c.env.readOnly)
+  call.stale = (seconds) => c.env.stale(seconds)
   using session = await c.env.deps.open(postgres, databaseId, call, c.env)
   const result = await session.query(request, call)
   return reply(c, query, 200, { ...result, columns: [...result.columns], rows: [...result.rows] as never })
 })
+
+/** What a body asks for that may write: as every write, it has its own budget and does not rest on what may be old. */
+async function countAsWrite(state: RequestState): Promise<void> {
+  state.declaration = { access: 'write', operation: 'write' }
+  state.refuseStaleChange()
+  // A refusal has headers of its own.
+  state.rateHeaders = undefined
+  state.rateHeaders = await state.deps.limits.check(state.principal, state.declaration)
+}

@@ -19,6 +19,18 @@ const jsonHeaders = new Headers({ 'content-type': 'application/json', ...answerH
 /** Headers of one answer beside those all have. */
 export type AnswerHeaders = Readonly<Record<string, string>>
 
+const keptHeaders = new WeakMap<AnswerHeaders, Headers>()
+
+/** An answer that was made before, whose own headers are always the same object. */
+export function answerKept(state: RequestState, json: string, own: AnswerHeaders): Response {
+  let headers = keptHeaders.get(own)
+  if (headers === undefined)
+    keptHeaders.set(own, (headers = new Headers({ ...Object.fromEntries(jsonHeaders), ...own })))
+  headers.set('x-request-id', state.requestId)
+  state.answered = true
+  return new Response(json, { status: 200, headers })
+}
+
 /** A JSON answer with the headers all answers have, and its own. */
 export function answer(state: RequestState, json: string, status: number, headers?: AnswerHeaders): Response {
   jsonHeaders.set('x-request-id', state.requestId)

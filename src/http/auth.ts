@@ -29,21 +29,31 @@ export type Identify = (state: RequestState) => Principal | Promise<Principal>
  */
 export function identification(serviceKeys: readonly string[]): Identify {
   const digests = serviceKeys.map(digestOf)
+  // As they came: to find one tells nothing of how near another was.
+  const proven = new Set<string>()
   return function identify(state) {
     const { headers } = state.request
     const authorization = headers.get('authorization')
+    if (authorization !== null && proven.has(authorization)) return serviceOrUser(state)
     const given = authorization === null ? (headers.get('apikey') ?? headers.get('x-api-key')) : bearer(authorization)
     if (given === null) return stranger(state, missing)
     const digest = digestOf(given)
     if (matches(digests, digest)) {
-      const forwarded = headers.get('x-forwarded-authorization')
-      return forwarded === null ? serviceKey : actingFor(state, bearer(forwarded) ?? forwarded)
+      if (authorization !== null && proven.size < maxProven) proven.add(authorization)
+      return serviceOrUser(state)
     }
     const known = isTokenLike(given) ? state.deps.tokens.peek(given) : state.deps.apiKeys.peek(given, digest)
     const principal = known === undefined || known === 'wrong' ? verified(state, given) : known
     const forwarded = headers.get('x-forwarded-authorization')
     return forwarded === null ? principal : restricted(state, principal, bearer(forwarded) ?? forwarded)
   }
+}
+
+const maxProven = 16
+
+function serviceOrUser(state: RequestState): Principal | Promise<Principal> {
+  const forwarded = state.request.headers.get('x-forwarded-authorization')
+  return forwarded === null ? serviceKey : actingFor(state, bearer(forwarded) ?? forwarded)
 }
 
 const missing = 'Send a key or token as Authorization: Bearer, or a key as apikey or x-api-key.'

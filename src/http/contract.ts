@@ -1,6 +1,6 @@
 import { createRoute, type RouteConfig, z } from '@hono/zod-openapi'
 import { type ErrorCode, errorTable } from '../errors.ts'
-import { refuseRepeated, replayRepeated } from './idempotency.ts'
+import type { Repetition } from './idempotency.ts'
 
 export type Access = 'open' | 'read' | 'write' | 'admin'
 export type Operation = 'read' | 'write' | 'delete' | 'connect'
@@ -11,7 +11,7 @@ export interface Declaration {
   readonly operation: Operation
 }
 
-/** What `replayRepeated` reads of every POST. */
+/** What `answerOnce` reads of every POST. */
 const idempotencyKey = {
   name: 'Idempotency-Key',
   in: 'header',
@@ -24,8 +24,14 @@ const idempotencyKey = {
 /** Marks a route whose answers are kept for their URL until the registry changes. */
 export const listed = Symbol('listed')
 
+/** Marks a route that reads its body as it arrives: nothing buffers it, or checks it as JSON. */
+export const streamedBody = Symbol('streamedBody')
+
 /** Marks a route whose handler narrows what it does to the principal: no database or project stands in its path. */
 export const scoped = Symbol('scoped')
+
+/** How a POST answers a repetition of its request. */
+export const repetition = Symbol('repetition')
 
 /** A route's whole contract in one object: path, schemas, and its declaration, which is published as `x-access` and `x-operation`. */
 export function contract<
@@ -33,6 +39,7 @@ export function contract<
   const R extends Omit<RouteConfig, 'path'> & { path: P } & Declaration & {
       readonly answerKept?: false
       readonly [listed]?: true
+      readonly [streamedBody]?: true
       readonly [scoped]?: true
     },
 >(route: R) {
@@ -40,12 +47,14 @@ export function contract<
   const security = access === 'open' ? [] : [{ bearer: [] }, { apikey: [] }]
   // The extra keys are not of R's type, so that handlers are typed by the contract alone.
   const repeatable = {
+    [repetition]: (route.answerKept === false ? 'refused' : 'replayed') satisfies Repetition,
     parameters: [idempotencyKey],
     responses: withFailures(route.responses, 'VALIDATION_FAILED', 'CONFLICT'),
   }
+  // Its answer is for one body, which is known only once it has been read.
+  const isRepeatable = route.method === 'post' && !(streamedBody in route)
   const extra = {
-    ...(route.method === 'post' ? repeatable : {}),
-    ...(route.method === 'post' ? { middleware: route.answerKept === false ? refuseRepeated : replayRepeated } : {}),
+    ...(isRepeatable ? repeatable : {}),
     security,
     'x-access': access,
     'x-operation': operation,
@@ -59,6 +68,16 @@ export function contract<
 /** A JSON answer. */
 export function json<T extends z.ZodType>(schema: T, description: string) {
   return { description, content: { 'application/json': { schema } } }
+}
+
+/** An answer of server-sent events; an `error` event has the one error shape, and is the last. */
+export function events(description: string) {
+  return { description, content: { 'text/event-stream': { schema: z.string() } } }
+}
+
+/** An answer of JSON, one value a line; an error is the last line, in the one error shape. */
+export function lines(description: string) {
+  return { description, content: { 'application/x-ndjson': { schema: z.string() } } }
 }
 
 /** A JSON body. Always required: an optional one is not validated when the media type is missing. */

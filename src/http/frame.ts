@@ -4,6 +4,7 @@ import type { Principal } from '../access/principal.ts'
 import type { Deps } from '../deps.ts'
 import { answerHeaders } from './answer.ts'
 import { type Identify, uncountedPaths } from './auth.ts'
+import type { Routes } from './dispatch.ts'
 import type { Guard } from './guard.ts'
 import { observationOf, type Observer } from './observation.ts'
 import { failure } from './on-error.ts'
@@ -14,7 +15,7 @@ export type Fetch = (request: Request, server?: Server<unknown>) => Response | P
 export interface Frame {
   readonly deps: Deps
   /** The routes. */
-  readonly routes: { fetch(request: Request, state: RequestState): Response | Promise<Response> }
+  readonly routes: Routes
   /** Run before the routes are asked; the first that throws answers. */
   readonly guards: readonly Guard[]
   /** Tells who asks. */

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
-import type { Context, MiddlewareHandler } from 'hono'
+import type { Context } from 'hono'
 import { openValue, sealValue } from '../credentials/sealed.ts'
 import { ApiError, invalid } from '../errors.ts'
 import type { Claimed } from '../registry/idempotency-store.ts'
 import type { Env } from './env.ts'
+import { onError } from './on-error.ts'
 
 const maxKeyLength = 255
 const maxKeptBytes = 1_048_576
@@ -14,57 +15,59 @@ interface Answer {
   readonly body: string
 }
 
+/** How a route answers a repetition: with the answer it gave, or, where that holds a secret, with `CONFLICT`. */
+export type Repetition = 'replayed' | 'refused'
+
 /**
  * `Idempotency-Key` on POST: the first request runs, its answer is kept 24 h with a hash of its body, and a repetition gets that answer
  * with `Idempotency-Replayed: true`. Another body or a first request that still runs is `CONFLICT`. An answer that says "try again" is not
  * kept. A request that is older than any can be and never ended is taken for dead.
  */
-export const replayRepeated = repeatable(true)
-
-/** The same for answers that hold a secret: only that they were given is kept, and a repetition is `CONFLICT`. */
-export const refuseRepeated = repeatable(false)
-
-function repeatable(keep: boolean): MiddlewareHandler<Env> {
-  return async function answerRepeated(c, next) {
-    const key = c.req.header('idempotency-key')
-    if (key === undefined) return next()
-    if (!/^[\x21-\x7e]{1,255}$/.test(key))
-      throw invalid('Idempotency-Key', `must be 1 to ${maxKeyLength} visible ASCII characters`)
-    const { idempotencyKeys: store, log, config } = c.env.deps
-    const staleMs = config.QUERY_TIMEOUT_MAX_MS + config.REQUEST_TIMEOUT_MS
-    const scope = scopeOf(c)
-    const bodyHash = createHash('sha256')
-      .update(Buffer.from(await c.req.arrayBuffer()))
-      .digest('base64url')
-    const claim = await store.claim(scope, key, bodyHash, staleMs)
-    switch (claim.state) {
-      case 'other-body':
-        throw new ApiError('CONFLICT', 'This Idempotency-Key was used with another body. Use a new key.')
-      case 'running':
-        throw new ApiError('CONFLICT', 'The first request with this Idempotency-Key is still running.', {
-          retryable: true,
-          headers: { 'retry-after': '1' },
-        })
-      case 'done':
-        return replay(c, scope, key, claim.status, claim.answer)
-    }
-    await next()
-    // The work is done, and its answer true, also where it can not be kept.
-    await settle(c, claim.claimed, keep).catch((error: unknown) =>
-      log.warn('an answer was not kept for its Idempotency-Key', { request_id: c.env.requestId }, error),
-    )
+export async function answerOnce(
+  c: Context<Env>,
+  key: string,
+  repetition: Repetition,
+  body: ArrayBuffer | undefined,
+  run: () => Response | Promise<Response>,
+): Promise<Response> {
+  if (!/^[\x21-\x7e]{1,255}$/.test(key))
+    throw invalid('Idempotency-Key', `must be 1 to ${maxKeyLength} visible ASCII characters`)
+  const { idempotencyKeys: store, log, config } = c.env.deps
+  const staleMs = config.QUERY_TIMEOUT_MAX_MS + config.REQUEST_TIMEOUT_MS
+  const scope = scopeOf(c)
+  const bodyHash = createHash('sha256')
+    .update(Buffer.from(body ?? new ArrayBuffer(0)))
+    .digest('base64url')
+  const claim = await store.claim(scope, key, bodyHash, staleMs)
+  switch (claim.state) {
+    case 'other-body':
+      throw new ApiError('CONFLICT', 'This Idempotency-Key was used with another body. Use a new key.')
+    case 'running':
+      throw new ApiError('CONFLICT', 'The first request with this Idempotency-Key is still running.', {
+        retryable: true,
+        headers: { 'retry-after': '1' },
+      })
+    case 'done':
+      return replay(c, scope, key, claim.status, claim.answer)
   }
+  const response = await Promise.try(run).catch((error: unknown) => onError(error, c))
+  // The work is done, and its answer true, also where it can not be kept.
+  await settle(c, claim.claimed, response, repetition).catch((error: unknown) =>
+    log.warn('an answer was not kept for its Idempotency-Key', { request_id: c.env.requestId }, error),
+  )
+  return response
 }
 
-async function settle(c: Context<Env>, claimed: Claimed, keep: boolean): Promise<void> {
+async function settle(c: Context<Env>, claimed: Claimed, response: Response, repetition: Repetition): Promise<void> {
   const { idempotencyKeys: store } = c.env.deps
-  if (mayBeRepeated(c)) await store.release(claimed)
-  else await store.complete(claimed, { status: c.res.status, sealed: keep ? await sealAnswer(c, claimed) : null })
+  if (mayBeRepeated(c, response)) return await store.release(claimed)
+  const sealed = repetition === 'replayed' ? await sealAnswer(c, claimed, response) : null
+  await store.complete(claimed, { status: response.status, sealed })
 }
 
 // Nothing happened, or the answer itself asks to try again.
-function mayBeRepeated(c: Context<Env>): boolean {
-  return c.res.status === 400 || c.res.status === 401 || (c.error instanceof ApiError && c.error.retryable)
+function mayBeRepeated(c: Context<Env>, { status }: Response): boolean {
+  return status === 400 || status === 401 || c.env.error?.retryable === true
 }
 
 function scopeOf(c: Context<Env>): string {
@@ -73,11 +76,11 @@ function scopeOf(c: Context<Env>): string {
   return `${kind === 'service' ? kind : `${kind}:${id}`} ${pathname}${search}`
 }
 
-async function sealAnswer(c: Context<Env>, { scope, key }: Claimed) {
-  const body = await c.res.clone().text()
+async function sealAnswer(c: Context<Env>, { scope, key }: Claimed, response: Response) {
+  const body = await response.clone().text()
   if (Buffer.byteLength(body) > maxKeptBytes) return null
   const headers = Object.fromEntries(
-    keptHeaders.flatMap((name) => (c.res.headers.has(name) ? [[name, c.res.headers.get(name) ?? '']] : [])),
+    keptHeaders.flatMap((name) => (response.headers.has(name) ? [[name, response.headers.get(name) ?? '']] : [])),
   )
   const sealing = c.env.deps.keyring.current()
   const answer: Answer = { headers, body }

@@ -1,4 +1,8 @@
+import { ApiError } from '../errors.ts'
+
 const maxDepth = 64
+// As JSON.parse does, it does not take a byte order mark for a part of the text.
+const decoder = new TextDecoder('utf-8', { fatal: true })
 const number = /-?\d+(\.\d+)?([eE][+-]?\d+)?/y
 
 /** What is wrong with a JSON body although it parses; `field` is the key that is given twice. */
@@ -8,13 +12,51 @@ export interface JsonProblem {
 }
 
 /**
+ * The value of a JSON body; throws `VALIDATION_FAILED` for what is none, and for what `findJsonProblem` finds. Text that is written again as
+ * it came has lost nothing: that is seen sooner than by reading it character by character.
+ */
+export function parseJson(bytes: ArrayBuffer): unknown {
+  try {
+    const text = decoder.decode(bytes)
+    const value: unknown = JSON.parse(text)
+    if (JSON.stringify(value) === text && isShallow(value, maxDepth)) return value
+  } catch {
+    // What is wrong with it is found below.
+  }
+  refuseJsonProblem(bytes)
+  try {
+    return JSON.parse(decoder.decode(bytes))
+  } catch (cause) {
+    throw new ApiError('VALIDATION_FAILED', 'The body is not valid JSON.', {
+      details: [{ in: 'body', field: 'body', rule: 'must be valid JSON' }],
+      cause,
+    })
+  }
+}
+
+/** Throws `VALIDATION_FAILED` for what `findJsonProblem` finds. */
+export function refuseJsonProblem(bytes: ArrayBuffer): void {
+  const problem = findJsonProblem(bytes)
+  if (problem === undefined) return
+  const { field = 'body', rule } = problem
+  throw new ApiError('VALIDATION_FAILED', `${field}: ${rule}.`, { details: [{ in: 'body', field, rule }] })
+}
+
+function isShallow(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return true
+  if (levels === 0) return false
+  for (const key in value) if (!isShallow((value as Readonly<Record<string, unknown>>)[key], levels - 1)) return false
+  return true
+}
+
+/**
  * Finds what `JSON.parse` would change in silence or choke on later: bad UTF-8, depth above 64, a key given twice in one object, and
  * numbers a double can't hold. Text that is not JSON is left to the parser.
  */
 export function findJsonProblem(bytes: ArrayBuffer): JsonProblem | undefined {
   let text: string
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    text = decoder.decode(bytes)
   } catch {
     return { rule: 'must be valid UTF-8' }
   }

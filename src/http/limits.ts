@@ -1,9 +1,5 @@
-import type { MiddlewareHandler } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { ApiError, invalid } from '../errors.ts'
-import type { Env } from './env.ts'
 import type { Guard } from './guard.ts'
-import { findJsonProblem } from './json-text.ts'
 import type { RequestState } from './request-state.ts'
 
 /** 414 for a URL that is longer than any route needs, 400 for a Host that can't be part of one. */
@@ -19,39 +15,9 @@ export function urlLimit(maxBytes: number): Guard {
   }
 }
 
-const registryPaths = /^\/api\/platform\/(databases|organizations|projects)(\/|$)/
-const counters = new Map<number, MiddlewareHandler>()
-
-/** 413 above the route's limit, counted while the body arrives; 400 for JSON that parsing would change in silence. */
-export const limitBody: MiddlewareHandler<Env> = function limitBody(c, next) {
-  const { MAX_REGISTRY_BODY_BYTES, MAX_ENGINE_BODY_BYTES } = c.env.deps.config
-  const maxBytes = registryPaths.test(c.req.path) ? MAX_REGISTRY_BODY_BYTES : MAX_ENGINE_BODY_BYTES
-  return counterOf(maxBytes)(c, async () => {
-    if (c.req.raw.body !== null) checkJson(await c.req.arrayBuffer())
-    await next()
-  })
-}
-
-function counterOf(maxSize: number): MiddlewareHandler {
-  const known = counters.get(maxSize)
-  if (known) return known
-  const onError = () => {
-    throw new ApiError('PAYLOAD_TOO_LARGE', `The body is larger than ${maxSize} bytes, the most this route takes.`)
-  }
-  const counter = bodyLimit({ maxSize, onError })
-  counters.set(maxSize, counter)
-  return counter
-}
-
-function checkJson(bytes: ArrayBuffer): void {
-  const problem = findJsonProblem(bytes)
-  if (problem === undefined) return
-  const { field = 'body', rule } = problem
-  throw new ApiError('VALIDATION_FAILED', `${field}: ${rule}.`, { details: [{ in: 'body', field, rule }] })
-}
-
 const idleReserveSeconds = 5
-const maxIdleSeconds = 255
+/** The most that Bun takes. */
+export const maxIdleSeconds = 255
 
 /** Seconds a connection may be silent while a request of so many milliseconds runs: Bun closes it after 10, which a slow query is. */
 export function idleSeconds(timeoutMs: number): number {

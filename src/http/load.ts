@@ -5,6 +5,10 @@ export interface LoadOptions {
   readonly maxInFlight: number
   /** `MAX_DATABASE_IN_FLIGHT`. */
   readonly maxPerDatabase: number
+  /** `MAX_STREAMS`. */
+  readonly maxStreams: number
+  /** `MAX_DATABASE_STREAMS`. */
+  readonly maxStreamsPerDatabase: number
 }
 
 /**
@@ -21,11 +25,16 @@ export interface Load {
   /** Throws `OVERLOADED`: one flooded database leaves room for the others. */
   enterDatabase(id: string): void
   leaveDatabase(id: string): void
+  /** Throws `OVERLOADED`. Streams last, so that they are not among the requests at work. */
+  enterStream(databaseId: string): void
+  leaveStream(databaseId: string): void
 }
 
-export function createLoad({ maxInFlight, maxPerDatabase }: LoadOptions): Load {
+export function createLoad({ maxInFlight, maxPerDatabase, maxStreams, maxStreamsPerDatabase }: LoadOptions): Load {
   const databases = new Map<string, number>()
+  const streams = new Map<string, number>()
   let inFlight = 0
+  let streaming = 0
   return {
     get inFlight() {
       return inFlight
@@ -42,18 +51,36 @@ export function createLoad({ maxInFlight, maxPerDatabase }: LoadOptions): Load {
       inFlight--
     },
     enterDatabase(id) {
-      const running = databases.get(id) ?? 0
-      if (running >= maxPerDatabase) {
-        const message = `This database has ${maxPerDatabase} requests at work, the most one may have. Try again shortly.`
-        throw new ApiError('OVERLOADED', message)
-      }
-      databases.set(id, running + 1)
+      if (count(databases, id, maxPerDatabase)) return
+      const message = `This database has ${maxPerDatabase} requests at work, the most one may have. Try again shortly.`
+      throw new ApiError('OVERLOADED', message)
     },
     leaveDatabase(id) {
-      const running = databases.get(id) ?? 0
-      // Ids are the callers': none is kept that nobody uses.
-      if (running > 1) databases.set(id, running - 1)
-      else databases.delete(id)
+      uncount(databases, id)
+    },
+    enterStream(id) {
+      if (streaming >= maxStreams || !count(streams, id, maxStreamsPerDatabase))
+        throw new ApiError('OVERLOADED', 'As many streams are open as there may be. End one, or try again later.')
+      streaming++
+    },
+    leaveStream(id) {
+      streaming--
+      uncount(streams, id)
     },
   }
+}
+
+/** Whether one more was within the limit, and is counted. */
+function count(running: Map<string, number>, id: string, limit: number): boolean {
+  const before = running.get(id) ?? 0
+  if (before >= limit) return false
+  running.set(id, before + 1)
+  return true
+}
+
+// Ids are the callers': none is kept that nobody uses.
+function uncount(running: Map<string, number>, id: string): void {
+  const before = running.get(id) ?? 0
+  if (before > 1) running.set(id, before - 1)
+  else running.delete(id)
 }

@@ -10,6 +10,12 @@ import type { RequestState } from './request-state.ts'
 
 /** The one error path: whatever was thrown leaves as the dual body, and what is not ours leaves as `INTERNAL` and a log line. */
 export function failure(error: unknown, state: RequestState): Response {
+  const translated = explained(error, state)
+  return answer(state, JSON.stringify(translated.toBody(state.requestId)), translated.status, translated.headers)
+}
+
+/** What a caller is told of an error, which is logged and noted where it should be. */
+export function explained(error: unknown, state: RequestState): ApiError {
   const translated = translate(error)
   const { requestId, deps, request } = state
   const fields = { request_id: requestId, code: translated.code }
@@ -18,7 +24,7 @@ export function failure(error: unknown, state: RequestState): Response {
   else if (translated.status >= 500 && !request.signal.aborted) deps.log.warn('failed', fields, error)
   state.errorCode = translated.code
   state.error = translated
-  return answer(state, JSON.stringify(translated.toBody(requestId)), translated.status, translated.headers)
+  return translated
 }
 
 export const onError = (error: unknown, c: Context<Env>): Response => failure(error, c.env)

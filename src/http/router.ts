@@ -1,38 +1,28 @@
 import { OpenAPIHono, type z } from '@hono/zod-openapi'
-import type { Context, MiddlewareHandler } from 'hono'
+import type { Context, Next } from 'hono'
 import { routePath } from 'hono/route'
-import { ApiError } from '../errors.ts'
-import { answer } from './answer.ts'
 import { authorize, type Scope } from '../access/authorize.ts'
-import { type Declaration, listed, scoped } from './contract.ts'
-import type { RequestState } from './request-state.ts'
+import { answerKept } from './answer.ts'
+import { assertJson, readBody } from './body.ts'
+import { type Declaration, listed, repetition, scoped, streamedBody } from './contract.ts'
 import type { Env } from './env.ts'
-import { limitBody } from './limits.ts'
+import { answerOnce, type Repetition } from './idempotency.ts'
+import { parseJson, refuseJsonProblem } from './json-text.ts'
 import { RememberingRouter } from './remembering-router.ts'
+import type { RequestState } from './request-state.ts'
+import { check, checkParams, queryOf } from './validation.ts'
 
 /**
- * A router whose validation failures are thrown as `VALIDATION_FAILED`. The hook is pure: the first app it is mounted in binds it for ever.
- * A GET is one function, its validation and its handler: each of the library's middlewares would cost it a promise.
+ * A router whose validation failures are thrown as `VALIDATION_FAILED`. A route is one function, its validation and its handler: each of the
+ * library's middlewares would cost it a promise.
  */
 export function createRouter() {
-  const router = new OpenAPIHono<Env>({
-    router: new RememberingRouter(),
-    defaultHook: (result) => {
-      if (!result.success) throw validationFailed(result.error.issues, result.target)
-    },
-  })
-  const chained = router.openapi as unknown as Register
+  const router = new OpenAPIHono<Env>({ router: new RememberingRouter() })
   const register: Register = (route, handler) => {
     const note = noteOf(route)
-    if (route.method !== 'get') {
-      const noted: MiddlewareHandler<Env> = async (c, next) => {
-        await note(c)
-        await next()
-      }
-      return chained({ ...route, middleware: [noted, limitBody, ...[route.middleware ?? []].flat()] }, handler)
-    }
+    const handle = route.method === 'get' ? readOf(route, note, handler) : writeOf(route, note, handler)
     router.openAPIRegistry.registerPath(route as never)
-    router.get(route.path.replaceAll(/\/\{(\w+)\}/g, '/:$1'), readOf(route, note, handler) as never)
+    router.on(route.method, route.path.replaceAll(/\/\{(\w+)\}/g, '/:$1'), handle as never)
     return router
   }
   router.openapi = register as unknown as typeof router.openapi
@@ -42,32 +32,74 @@ export function createRouter() {
 interface Route {
   readonly method: string
   readonly path: string
-  readonly request?: { readonly query?: z.ZodType; readonly params?: z.ZodType; readonly headers?: z.ZodType }
-  readonly middleware?: MiddlewareHandler<Env> | readonly MiddlewareHandler<Env>[]
+  readonly request?: {
+    readonly query?: z.ZodType
+    readonly params?: z.ZodType
+    readonly headers?: z.ZodType
+    readonly body?: { readonly content: { readonly 'application/json'?: { readonly schema: z.ZodType } } }
+  }
+  readonly [repetition]?: Repetition
   readonly 'x-access': Declaration['access']
   readonly 'x-operation': Declaration['operation']
 }
-type Handler = (c: Context<Env>, next: () => Promise<void>) => Response | Promise<Response>
+type Handler = (c: Context<Env>, next: Next) => Response | Promise<Response>
 type Register = (route: Route, handler: Handler) => unknown
 
 function readOf(route: Route, note: Note, handler: Handler): Handler {
   const { query, params, headers } = route.request ?? {}
   const isListed = listed in route
+  const checkedPaths = new Map<string, object>()
   return function read(c, next) {
     c.env.readOnly = true
     const noted = note(c)
     return noted === undefined ? answerOf(c, next) : noted.then(() => answerOf(c, next))
   }
 
-  function answerOf(c: Context<Env>, next: () => Promise<void>) {
+  function answerOf(c: Context<Env>, next: Next) {
     // Others are shown a part of it.
     const kept = isListed && c.env.principal.kind === 'service' ? c.env.deps.lists.peek(c.req.url) : undefined
-    if (kept) return answer(c.env, kept.json, 200, kept.headers)
+    if (kept) return answerKept(c.env, kept.json, kept.headers)
     if (query) check(c, 'query', query, queryOf(c))
-    if (params) check(c, 'param', params, c.req.param())
+    if (params) checkParams(c, params, checkedPaths)
     if (headers) check(c, 'header', headers, c.req.header())
     return handler(c, next)
   }
+}
+
+function writeOf(route: Route, note: Note, handler: Handler): Handler {
+  const { query, params, headers, body } = route.request ?? {}
+  const isStreamed = streamedBody in route
+  const schema = isStreamed ? undefined : body?.content['application/json']?.schema
+  const repeated = route[repetition]
+  const checkedPaths = new Map<string, object>()
+  return function write(c, next) {
+    const noted = note(c)
+    return noted === undefined ? read(c, next) : noted.then(() => read(c, next))
+  }
+
+  function read(c: Context<Env>, next: Next) {
+    const reading = isStreamed ? undefined : readBody(c)
+    return reading === undefined ? answerOf(c, next) : reading.then((bytes) => answerOf(c, next, bytes))
+  }
+
+  function answerOf(c: Context<Env>, next: Next, bytes?: ArrayBuffer) {
+    if (bytes && !schema) refuseJsonProblem(bytes)
+    const run = () => {
+      if (query) check(c, 'query', query, queryOf(c))
+      if (params) checkParams(c, params, checkedPaths)
+      if (headers) check(c, 'header', headers, c.req.header())
+      if (schema) checkBody(c, schema, bytes)
+      return handler(c, next)
+    }
+    const key = repeated && c.req.header('idempotency-key')
+    return key === undefined ? run() : answerOnce(c, key, repeated ?? 'refused', bytes, run)
+  }
+}
+
+function checkBody(c: Context<Env>, schema: z.ZodType, bytes: ArrayBuffer | undefined): void {
+  const mediaType = c.req.header('content-type')
+  assertJson(mediaType, bytes !== undefined)
+  check(c, 'json', schema, mediaType ? parseJson(bytes ?? new ArrayBuffer(0)) : {})
 }
 
 /** Notes the matched route in the request's state and asks whether its principal may; a promise where that has to be read. */
@@ -103,45 +135,4 @@ export function placeOf(route: Pick<Route, 'path'>): { readonly scope: Scope; re
   if (route.path.includes('{databaseId}')) return { scope: 'database', parameter: 'databaseId' }
   if (route.path.includes('{id}')) return { scope: 'database', parameter: 'id' }
   return route.path.includes('{ref}') ? { scope: 'project', parameter: 'ref' } : { scope: 'server' }
-}
-
-function check(c: Context<Env>, target: 'query' | 'param' | 'header', schema: z.ZodType, value: unknown): void {
-  const result = schema.safeParse(value)
-  if (!result.success) throw validationFailed(result.error.issues, target)
-  c.req.addValidatedData(target, result.data as object)
-}
-
-// As the library reads it: a parameter given twice is a list.
-function queryOf(c: Context<Env>): Readonly<Record<string, unknown>> {
-  const given = c.req.queries()
-  const query: Record<string, unknown> = {}
-  for (const name in given) query[name] = given[name]?.length === 1 ? given[name][0] : given[name]
-  return query
-}
-
-const places: Readonly<Record<string, string>> = { json: 'body', query: 'query', param: 'path', header: 'header' }
-const maxDetails = 20
-const maxKeyLength = 64
-
-/** Every wrong field with the rule it breaks; values are not repeated, and of a caller's own keys only the beginning. */
-export function validationFailed(issues: readonly z.core.$ZodIssue[], target: string): ApiError {
-  const place = places[target] ?? target
-  const details = issues
-    .flatMap((issue) => explain(issue))
-    .slice(0, maxDetails)
-    .map(({ path, rule }) => ({ in: place, field: path.map(String).join('.') || place, rule }))
-  const first = details[0]
-  return new ApiError('VALIDATION_FAILED', `${first?.field}: ${first?.rule}.`, { details })
-}
-
-function explain(issue: z.core.$ZodIssue): { readonly path: readonly PropertyKey[]; readonly rule: string }[] {
-  if (issue.code !== 'unrecognized_keys') return [{ path: issue.path, rule: lowerFirst(issue.message) }]
-  return issue.keys.map((key) => ({
-    path: [...issue.path, key.slice(0, maxKeyLength)],
-    rule: 'is not a field of this request',
-  }))
-}
-
-function lowerFirst(text: string): string {
-  return text.slice(0, 1).toLowerCase() + text.slice(1).replace(/\.$/, '')
 }
