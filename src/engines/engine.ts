@@ -35,6 +35,8 @@ export interface Session extends AsyncDisposable {
   readonly closed: boolean
   ping(call: Call): Promise<void>
   info(call: Call): Promise<ServerInfo>
+  /** What a connection test asks instead of `info`, where that has to measure things: without sizes. */
+  rights?(call: Call): Promise<ServerInfo>
   close(): Promise<void>
 }
 

@@ -50,7 +50,7 @@ export async function probe(engine: Engine, target: Target, limits: Limits, call
     begin('database')
     await session.ping(call)
     begin('rights')
-    const info = await session.info(call)
+    const info = await (session.rights?.(call) ?? session.info(call))
     end(true, performance.now())
     return report(info)
   } catch (thrown) {

@@ -19,11 +19,11 @@ export interface ReadRetriesOptions {
     engine: Engine<string, S>,
     databaseId: string,
     call: Call,
-  ) => Promise<S & Disposable>
+  ) => (S & Disposable) | Promise<S & Disposable>
 }
 
-/** Runs work that only reads; throws as the work does. */
-export type ReadWork = <S extends Session, T>(
+/** Runs work on a session that is lent for it; throws as the work does. */
+export type Work = <S extends Session, T>(
   engine: Engine<string, S>,
   databaseId: string,
   call: Call,
@@ -34,21 +34,18 @@ export type ReadWork = <S extends Session, T>(
  * Reads that are tried once more when their connection turned out lost before any reply: on a session opened anew, within the same
  * deadline, and within a budget of each database. For idempotent reads alone; what was answered in part is not asked again.
  */
-export function createReadRetries({ open }: ReadRetriesOptions): ReadWork {
+export function createReadRetries({ open }: ReadRetriesOptions): Work {
   const saved = new Map<string, number>()
-  return async function read(engine, databaseId, call, work) {
+  return function read(engine, databaseId, call, work) {
     const tokens = saved.get(databaseId) ?? maxSaved
     if (tokens < maxSaved) saved.set(databaseId, Math.min(maxSaved, tokens + earnedPerRead))
-    let opened = false
-    try {
+    const again = async (error: unknown) => {
+      if (!isLost(error) || !spend(databaseId) || call.signal.aborted || remainingMs(call) === 0) throw error
       using session = await open(engine, databaseId, call)
-      opened = true
       return await work(session)
-    } catch (error) {
-      if (!opened || !isLost(error) || !spend(databaseId) || call.signal.aborted || remainingMs(call) === 0) throw error
     }
-    using session = await open(engine, databaseId, call)
-    return await work(session)
+    const lent = open(engine, databaseId, call)
+    return lent instanceof Promise ? lent.then((session) => once(session, work, again)) : once(lent, work, again)
   }
 
   function spend(databaseId: string): boolean {
@@ -58,6 +55,40 @@ export function createReadRetries({ open }: ReadRetriesOptions): ReadWork {
     saved.set(databaseId, left - 1)
     return true
   }
+}
+
+/** Work that is not tried again. */
+export function createWork({ open }: ReadRetriesOptions): Work {
+  const rethrow = (error: unknown) => Promise.reject(error)
+  return function use(engine, databaseId, call, work) {
+    const lent = open(engine, databaseId, call)
+    return lent instanceof Promise ? lent.then((session) => once(session, work, rethrow)) : once(lent, work, rethrow)
+  }
+}
+
+/** Without an async function: on the hottest routes its promises cost more than what they wait for. */
+function once<S extends Disposable, T>(
+  session: S,
+  work: (session: S) => Promise<T>,
+  failed: (error: unknown) => Promise<T>,
+): Promise<T> {
+  let working: Promise<T>
+  try {
+    working = work(session)
+  } catch (error) {
+    session[Symbol.dispose]()
+    throw error
+  }
+  return working.then(
+    (value) => {
+      session[Symbol.dispose]()
+      return value
+    },
+    (error: unknown) => {
+      session[Symbol.dispose]()
+      return failed(error)
+    },
+  )
 }
 
 function isLost(error: unknown): boolean {

@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache'
 import type { Db } from 'mongodb'
-import { entriesOf, rawBatchesOf } from './cursor.ts'
+import { entriesOf } from './cursor.ts'
 import { BSON } from './driver.ts'
+import { findBatches } from './find.ts'
 import { pageText } from './page-text.ts'
 import type { DocumentPage, DocumentQuery, Position } from './session.ts'
 import { idFromText, idToText } from './values.ts'
@@ -37,10 +38,8 @@ export async function readPage(
   const asking = () => ({ maxTimeMS: timeMs(), signal })
   const start = position ?? ((await isPlain(db, collection, plain, asking())) ? { id: '', skip: 0 } : { skip: 0 })
   const [filter, order] = 'id' in start ? afterId(start.id) : [{}, {}]
-  const find = (wanted: object, options: object) => {
-    const cursor = db.collection(collection).find(wanted, { ...options, ...asking(), raw: true, batchSize: limit + 1 })
-    return rawBatchesOf(cursor, signal)
-  }
+  const find = (wanted: object, given: object) =>
+    findBatches(db, collection, { filter: wanted, order: given, limit: limit + 1 }, asking)
   const page = pageText(mode, maxBytes)
   const read: Uint8Array[] = []
   for await (const batch of found())
@@ -52,7 +51,7 @@ export async function readPage(
   return { documents: page.documents, next: null }
 
   async function* found(): AsyncIterable<readonly Uint8Array[]> {
-    yield* find(filter, { ...order, skip: start.skip, limit: limit + 1 })
+    yield* find(filter, { ...order, skip: start.skip })
     // Without `max`, `min` ends before the greatest value there is.
     if ('min' in order) yield* find({ _id: new BSON.MaxKey() }, {})
   }

@@ -86,7 +86,8 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
     async ping(pinging) {
       await command('admin', { ping: 1 }, pinging)
     },
-    info: readInfo,
+    info: (asking) => readInfo(asking, true),
+    rights: (asking) => readInfo(asking, false),
     async databases(asking) {
       const { databases } = await command('admin', { listDatabases: 1, authorizedDatabases: true }, asking)
       return withinBytes(
@@ -176,7 +177,7 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
     return Number((await command(target.database, { dbStats: 1 }, asking))['totalSize'])
   }
 
-  async function readInfo(asking: Call): Promise<ServerInfo> {
+  async function readInfo(asking: Call, isSized: boolean): Promise<ServerInfo> {
     const [build, greeting] = await Promise.all([
       command('admin', { buildInfo: 1 }, asking),
       command('admin', { hello: 1 }, asking),
@@ -184,7 +185,7 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
     const status = await command('admin', { serverStatus: 1, repl: 0, metrics: 0, locks: 0 }, asking).catch(
       () => undefined,
     )
-    const size = await sizeOf(asking).catch(() => null)
+    const size = isSized ? await sizeOf(asking).catch(() => null) : null
     const hosts = greeting['hosts'] as readonly string[] | undefined
     return {
       product: 'MongoDB',

@@ -1,8 +1,8 @@
 import type { Sql } from 'postgres'
 import type { ServerInfo } from '../engine.ts'
 
-/** What the server, the database and the role say of themselves. */
-export async function readInfo(sql: Sql): Promise<ServerInfo> {
+/** What the server, the database and the role say of themselves; the size, for which the server asks for each file, only where it is wanted. */
+export async function readInfo(sql: Sql, isSized: boolean): Promise<ServerInfo> {
   const [row] = await sql<
     [
       {
@@ -20,7 +20,7 @@ export async function readInfo(sql: Sql): Promise<ServerInfo> {
     ]
   >`select pg_catalog.current_setting('server_version') as version, pg_catalog.current_setting('server_version_num') as number,
       extract(epoch from pg_catalog.now() - pg_catalog.pg_postmaster_start_time())::int8::text as uptime,
-      pg_catalog.pg_database_size(pg_catalog.current_database())::text as size, pg_catalog.pg_is_in_recovery() as standby,
+      case when ${isSized}::bool then pg_catalog.pg_database_size(pg_catalog.current_database())::text end as size, pg_catalog.pg_is_in_recovery() as standby,
       pg_catalog.current_setting('is_superuser') as superuser, current_user::text as user,
       pg_catalog.current_setting('server_encoding') as encoding, pg_catalog.current_setting('max_connections') as max_connections,
       (select count(*)::text from pg_catalog.pg_stat_activity where datname = pg_catalog.current_database()) as connections`

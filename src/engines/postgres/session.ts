@@ -52,7 +52,8 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
     async ping(pinging) {
       await transaction(pinging, true, ({ sql }) => sql`select 1`.simple())
     },
-    info: (asking) => transaction(asking, true, ({ sql }) => readInfo(sql)),
+    info: (asking) => transaction(asking, true, ({ sql }) => readInfo(sql, true)),
+    rights: (asking) => transaction(asking, true, ({ sql }) => readInfo(sql, false)),
     query: runQuery,
     tables: (filter, listing) =>
       transaction(listing, true, async ({ sql }) => {
