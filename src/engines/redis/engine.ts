@@ -1,5 +1,5 @@
 import type { Engine } from '../engine.ts'
-import { config, options } from './options.ts'
+import { config, defaultPort, options } from './options.ts'
 import { openSession, type RedisSession } from './session.ts'
 
 /** Redis 6 and newer, Valkey, and what speaks their protocol. */
@@ -7,7 +7,7 @@ export const redis: Engine<'redis', RedisSession> = {
   kind: 'redis',
   label: 'Redis',
   protocols: ['redis:', 'rediss:'],
-  defaultPort: 6379,
+  defaultPort,
   options,
   config,
   connect: openSession,

@@ -39,10 +39,15 @@ export function translate(error: unknown): ApiError {
       )
     case 'MOVED':
     case 'ASK':
+      return new ApiError(
+        'DB_UNSUPPORTED',
+        'The server is a node of a Redis Cluster. Register it with config.topology "cluster".',
+        options,
+      )
     case 'CROSSSLOT':
       return new ApiError(
         'DB_UNSUPPORTED',
-        'The server is a Redis Cluster, which this connection does not follow.',
+        'The keys of this command stand in different slots of the cluster. Give their names a common {hash tag}.',
         options,
       )
     default:
@@ -87,8 +92,25 @@ export function translateStart(error: unknown): ApiError {
   )
 }
 
+/** A reply of another shape than the command's. */
+export function notRedis(): ApiError {
+  return failed('protocol', 'The server answers as no Redis does. Check port and type.')
+}
+
 export function replyTooLarge(): ApiError {
   return new ApiError('RESULT_TOO_LARGE', 'The reply is larger than one answer may be. Ask for less at once.')
+}
+
+/** Whether one reply was above the cap, which ended its connection. */
+export function isTooLarge(error: unknown): boolean {
+  return error instanceof ApiError && error.code === 'RESULT_TOO_LARGE'
+}
+
+/** The reply to a write was too large, and its connection given up; the write has run, as far as can be told. */
+export function writeTooLarge(cause: unknown): ApiError {
+  const message =
+    'The reply is larger than one answer may be; the command has most likely run. Look before you try again.'
+  return new ApiError('RESULT_TOO_LARGE', message, { cause })
 }
 
 /** No answer to a write in time; it may have run, so it must not be repeated blindly. */

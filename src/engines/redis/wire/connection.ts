@@ -1,12 +1,14 @@
 import type { Socket } from 'node:net'
 import { AbstractConnector, Redis } from 'ioredis'
-import { ApiError } from '../../errors.ts'
-import type { Wire } from '../dial.ts'
-import { timedOut } from '../dial-errors.ts'
-import { type Call, untilAborted } from '../engine.ts'
-import type { Target } from '../target.ts'
+import { ApiError } from '../../../errors.ts'
+import type { Wire as Protocol } from '../../dial.ts'
+import { timedOut } from '../../dial-errors.ts'
+import { type Call, untilAborted } from '../../engine.ts'
+import type { HostPort } from '../../srv.ts'
+import type { Target } from '../../target.ts'
 import { writeTogether } from './batch.ts'
-import { replyTooLarge, translateAuth, translateSelect, translateStart } from './errors.ts'
+import { takeOver, type Wire } from './wire.ts'
+import { replyTooLarge, translateAuth, translateSelect, translateStart } from '../errors.ts'
 
 /** One authenticated connection in its database. ioredis never redials: when it is lost, `closed` says so. */
 export interface Connection {
@@ -18,26 +20,37 @@ export interface Connection {
   readonly failure: unknown
   /** A command was answered; a single reply may take so many bytes at the most. */
   answered(): void
+  /** Takes the socket over from ioredis, whose client can send nothing more. */
+  takeOver(): Wire
   close(): Promise<void>
 }
 
 // RESP2 replies: + - : $ *
-const wire: Wire = { firstBytes: new Set([0x2b, 0x2d, 0x3a, 0x24, 0x2a]) }
+const protocol: Protocol = { firstBytes: new Set([0x2b, 0x2d, 0x3a, 0x24, 0x2a]) }
 
-/** Dials by the target's own policy, then AUTH and SELECT as commands of ours, so that each failure has its own stage. */
-export async function openConnection(target: Target, maxReplyBytes: number, call: Call): Promise<Connection> {
-  const socket = await target.dial(wire, call)
+/**
+ * Dials by the target's own policy, to its first host or the one given, then AUTH and SELECT as commands of ours, so that each failure has
+ * its own stage.
+ */
+export async function openConnection(
+  target: Target,
+  maxReplyBytes: number,
+  call: Call,
+  to?: HostPort,
+): Promise<Connection> {
+  const socket = await target.dial(protocol, call, to)
   call.stage?.('auth')
   let lastHeard = performance.now()
   let failure: unknown
   let unanswered = 0
   let closing = false
-  socket.on('data', (chunk: Buffer) => {
+  const hear = (chunk: Buffer) => {
     lastHeard = performance.now()
     unanswered += chunk.length
     // The parser keeps a reply until it is whole, however long the server says it is.
     if (unanswered > maxReplyBytes && !socket.destroyed) socket.destroy(replyTooLarge())
-  })
+  }
+  socket.on('data', hear)
   socket.on('error', (error) => {
     failure ??= error
   })
@@ -79,6 +92,10 @@ export async function openConnection(target: Target, maxReplyBytes: number, call
     },
     answered() {
       unanswered = 0
+    },
+    takeOver() {
+      socket.removeAllListeners('data').on('data', hear)
+      return takeOver(socket)
     },
     async close() {
       if (!closing) client.disconnect()

@@ -1,4 +1,4 @@
-import type { ServerInfo } from '../engine.ts'
+import type { ServerInfo } from '../../engine.ts'
 
 /** What a server says of itself, from the sections of `INFO`. */
 export function infoOf(sections: Record<string, Record<string, string>>): ServerInfo {

@@ -1,4 +1,4 @@
-import { ApiError } from '../../errors.ts'
+import { ApiError, invalid } from '../../../errors.ts'
 import type { CommandInfo, CommandTable } from './command-table.ts'
 
 const roles = ['read', 'write', 'admin'] as const
@@ -27,7 +27,7 @@ export interface Classified {
 // They own the connection that all callers share, block it, or lead out of the database; the server's metadata can't allow them.
 const denied: ReadonlySet<string> = new Set(
   `acl asking auth bgrewriteaof bgsave client cluster config debug discard exec failover flushall function hello migrate
-   module monitor multi pfdebug pfselftest psubscribe psync punsubscribe quit readonly readwrite replconf replicaof reset
+   module monitor move multi pfdebug pfselftest psubscribe psync punsubscribe quit readonly readwrite replconf replicaof reset
    restore-asking save select shutdown slaveof ssubscribe subscribe sunsubscribe swapdb sync unsubscribe unwatch wait waitaof watch`.split(
     /\s+/,
   ),
@@ -48,11 +48,38 @@ const harmless: ReadonlySet<string> = new Set(['command', 'echo', 'lolwut', 'pin
 const harmlessContainers: ReadonlySet<string> = new Set(['command', 'object', 'pubsub', 'xinfo'])
 const publishing: ReadonlySet<string> = new Set(['publish', 'spublish'])
 const streamReaders: ReadonlySet<string> = new Set(['xread', 'xreadgroup'])
+const otherDatabase = 'PATCH key copies a key into another logical database'
+// Where what is refused here is to be had.
+const instead: Readonly<Record<string, string>> = {
+  client: 'GET clients lists the connections',
+  config: 'GET config reads the settings',
+  discard: 'POST transaction runs commands as one',
+  exec: 'POST transaction runs commands as one',
+  monitor: 'GET monitor watches the commands',
+  move: otherDatabase,
+  multi: 'POST transaction runs commands as one',
+  psubscribe: 'GET pubsub listens to channels',
+  select: 'The parameter db names another logical database',
+  ssubscribe: 'GET pubsub listens to channels',
+  subscribe: 'GET pubsub listens to channels',
+  unwatch: 'POST transaction watches keys',
+  watch: 'POST transaction watches keys',
+}
+const scans: ReadonlySet<string> = new Set(['scan', 'hscan', 'sscan', 'zscan'])
+const takesPattern: ReadonlySet<string> = new Set([
+  'keys',
+  'command list',
+  'function list',
+  'pubsub channels',
+  'pubsub shardchannels',
+])
+const maxPatternBytes = 256
+const maxScanCount = 1_000
 const wellFormed = /^[a-z][a-z0-9._-]{0,63}$/
 
 /**
  * Throws unless this caller may run this command: `DB_READ_ONLY` for a write by one who may only read, `DB_UNSUPPORTED` for what runs
- * for nobody or is unknown to the server, `FORBIDDEN` where the role is too small.
+ * for nobody or is unknown to the server, `FORBIDDEN` where the role is too small, `VALIDATION_FAILED` for a pattern or a scan without bounds.
  */
 export function assertMayRun(
   table: CommandTable,
@@ -60,6 +87,7 @@ export function assertMayRun(
   caller: Caller,
 ): Classified {
   const found = classify(table, command)
+  assertBounded(command)
   if (found.writes && (caller.readOnly || caller.role === 'read'))
     throw new ApiError(
       'DB_READ_ONLY',
@@ -73,7 +101,7 @@ export function assertMayRun(
 
 /** What a command is, by the server's metadata; the fixed set of what runs for nobody beats it. Throws `DB_UNSUPPORTED`. */
 export function classify(table: CommandTable, command: readonly (string | Uint8Array)[]): Classified {
-  const [first = '', second = ''] = command.map(textOf)
+  const [first = '', second = ''] = command.slice(0, 2).map(textOf)
   const name = first.toLowerCase()
   const info = wellFormed.test(name) ? table.get(name) : undefined
   if (info === undefined) throw refused('This Redis has no such command')
@@ -81,11 +109,18 @@ export function classify(table: CommandTable, command: readonly (string | Uint8A
   const part = second.toLowerCase()
   const full = isContainer || denied.has(name) ? `${name} ${part}` : name
   if ((denied.has(name) && !allowedParts.has(full)) || deniedParts.has(`${name} ${part}`))
-    throw refused(`${name.toUpperCase()} does not run here`)
+    throw refused(`${name.toUpperCase()} does not run here`, instead[name])
   const own = isContainer ? info.subcommands.get(part) : info
   // COMMAND alone lists the commands; the other containers do nothing by themselves.
   if (own === undefined && command.length > 1) throw refused('This Redis has no such sub-command')
-  if (isBlocking(name, own ?? info, command)) throw refused(`${name.toUpperCase()} would hold up everybody else`)
+  if (name === 'copy' && command.slice(3).some((word) => textOf(word).toLowerCase() === 'db'))
+    throw refused('COPY with DB does not run here', otherDatabase)
+  if (ownsConnection(name, full, own ?? info)) throw refused(`${name.toUpperCase()} does not run here`)
+  if (isBlocking(name, own ?? info, command))
+    throw refused(
+      `${name.toUpperCase()} would hold up everybody else`,
+      streamReaders.has(name) ? 'GET streams/tail waits for entries' : undefined,
+    )
   return { name: own === undefined || !isContainer ? name : full, ...kindOf(name, own ?? info) }
 }
 
@@ -97,6 +132,27 @@ function kindOf(name: string, { flags, categories }: CommandInfo): Pick<Classifi
   if (flags.has('write') || publishing.has(name)) return { class: 'write', writes: true }
   if (reads || harmless.has(name) || harmlessContainers.has(name)) return { class: 'read', writes: false }
   return { class: 'admin', writes: true }
+}
+
+/** Long globs have crashed servers (CVE-2024-31228), and SCAN with a huge COUNT is KEYS. */
+function assertBounded(command: readonly (string | Uint8Array)[]): void {
+  const [name = '', part = ''] = command.slice(0, 2).map((word) => textOf(word).toLowerCase())
+  if (takesPattern.has(name) || takesPattern.has(`${name} ${part}`)) command.slice(1).forEach(assertShort)
+  if (scans.has(name)) {
+    // Behind the cursor, which stands behind the key.
+    const options = command.slice(name === 'scan' ? 2 : 3)
+    options.forEach((word, index) => {
+      const option = textOf(options[index - 1] ?? '').toLowerCase()
+      if (option === 'match') assertShort(word)
+      if (option === 'count' && !(Number(textOf(word)) <= maxScanCount))
+        throw invalid('command', `must have a COUNT of at most ${maxScanCount}`)
+    })
+  }
+}
+
+function assertShort(pattern: string | Uint8Array): void {
+  if (Buffer.byteLength(pattern) > maxPatternBytes)
+    throw invalid('command', `must have patterns of at most ${maxPatternBytes} bytes`)
 }
 
 function neededRole({ class: kind, writes }: Classified, { allowScripts }: Caller): Role {
@@ -118,8 +174,15 @@ function isBlocking(
   return words.slice(0, streams === -1 ? undefined : streams).includes('block')
 }
 
-function refused(reason: string): ApiError {
-  return new ApiError('DB_UNSUPPORTED', `${reason}.`)
+// What the fixed set can not know, of later servers and of modules.
+function ownsConnection(name: string, full: string, { flags, categories }: CommandInfo): boolean {
+  if (harmless.has(name) || harmlessContainers.has(name) || allowedParts.has(full)) return false
+  if (categories.has('@connection') || categories.has('@transaction')) return true
+  return !publishing.has(name) && (flags.has('pubsub') || categories.has('@pubsub'))
+}
+
+function refused(reason: string, hint?: string): ApiError {
+  return new ApiError('DB_UNSUPPORTED', hint === undefined ? `${reason}.` : `${reason}. ${hint}.`)
 }
 
 function textOf(word: string | Uint8Array): string {

@@ -1,0 +1,187 @@
+import { ApiError } from '../../../errors.ts'
+import { type Call, throwIfOver } from '../../engine.ts'
+import type { BatchCommand } from '../wire/batch.ts'
+import type { Outcome } from '../commands.ts'
+import { isTooLarge, replyCode } from '../errors.ts'
+import { dumpLine, errorLine, type KeyHead, linesOf } from './export-lines.ts'
+import { membersIn, readMembers, stateReads, streamStateIn, typedTypes, wholeRead } from './export-read.ts'
+import { openSource } from './export-source.ts'
+import { type Apart, bytesOf, partsOf } from '../watch/watch.ts'
+
+export interface ExportRequest {
+  readonly pattern: string
+  readonly type?: string | undefined
+  /** `dump` is lossless for every type and as new a server; `typed` can be read and written by hand. */
+  readonly form: 'typed' | 'dump'
+}
+
+interface FoundKey extends KeyHead {
+  /** By MEMORY USAGE, about; `undefined` where the user may not ask. */
+  readonly size: number | undefined
+  /** Why nothing is known of it: an ACL may allow keys one by one. */
+  readonly problem?: Error
+}
+
+const pageKeys = '100'
+const sparseKeys = '1000'
+const smallBytes = 65_536
+const batchBytes = 1_048_576
+
+/**
+ * A line for each key, then one with the counts; a line in between may be an error of its key alone. Each key is as it is when it is read:
+ * there is no snapshot, and one that moves meanwhile may come twice. Takes memory for about a page.
+ */
+export async function* exportKeys(
+  open: () => Promise<Apart>,
+  { pattern, type, form }: ExportRequest,
+  call: Call,
+): AsyncGenerator<object, undefined> {
+  await using source = await openSource(open)
+  const { commands } = source
+  const counts = { keys: 0, failed: 0 }
+  let expiry: 'pexpiretime' | 'pttl' = 'pexpiretime'
+  let cursor = '0'
+  let count = pageKeys
+  do {
+    throwIfOver(call)
+    const options = ['MATCH', pattern, 'COUNT', count, ...(type === undefined ? [] : ['TYPE', type])]
+    const [reply] = await commands.send(call, 'reads', ['scan', cursor, ...options])
+    const [next, keys] = partsOf(reply)
+    cursor = bytesOf(next).toString('latin1')
+    // Where few match, more are looked at.
+    count = partsOf(keys).length === 0 ? sparseKeys : pageKeys
+    for (const group of groupsOf(await describe(partsOf(keys).map(bytesOf))))
+      yield* group.length === 1 ? alone(group) : together(group)
+  } while (cursor !== '0')
+  yield { end: counts }
+
+  async function describe(keys: readonly Buffer[]): Promise<readonly FoundKey[]> {
+    if (keys.length === 0) return []
+    const unique = [...new Map(keys.map((key) => [key.toString('latin1'), key])).values()]
+    const asked = (key: Buffer): BatchCommand[] => [
+      ['type', key],
+      [expiry, key],
+      ['memory', 'usage', key],
+    ]
+    const told = await commands.each(call, 'reads', ...unique.flatMap(asked))
+    // Redis 6 has no PEXPIRETIME.
+    if (expiry === 'pexpiretime' && told.every((outcome, at) => at % 3 !== 1 || 'error' in outcome)) {
+      expiry = 'pttl'
+      return describe(unique)
+    }
+    const now = Date.now()
+    return unique.flatMap((key, at): FoundKey[] => {
+      const [kind, expires, size] = told.slice(at * 3, at * 3 + 3)
+      const problem = [kind, expires].find((outcome) => outcome !== undefined && 'error' in outcome)
+      if (problem !== undefined && 'error' in problem)
+        return [{ key, type: 'unknown', expiresAt: null, size: undefined, problem: problem.error }]
+      const name = String(replyOf(kind))
+      const ms = Number(replyOf(expires))
+      const bytes = size !== undefined && 'reply' in size && size.reply !== null ? Number(size.reply) : undefined
+      if (name === 'none') return []
+      return [{ key, type: name, expiresAt: ms < 0 ? null : expiry === 'pttl' ? now + ms : ms, size: bytes }]
+    })
+  }
+
+  /** Small values in one go; should they be larger than they seemed, one by one. */
+  async function* together(keys: readonly FoundKey[]): AsyncGenerator<object, undefined> {
+    const reads = keys.flatMap(({ key, type: kind }): readonly BatchCommand[] => {
+      if (form === 'dump') return [['dump', key]]
+      return kind === 'stream' ? [wholeRead(kind, key), ...stateReads(key)] : [wholeRead(kind, key)]
+    })
+    let told: readonly Outcome[]
+    try {
+      told = await commands.each(call, 'reads', ...reads)
+    } catch (error) {
+      if (!isTooLarge(error)) throw error
+      return yield* alone(keys)
+    }
+    let at = 0
+    for (const found of keys) {
+      const [first, ...more] = told.slice(at, (at += form === 'typed' && found.type === 'stream' ? 3 : 1))
+      yield* guarded(found, async function* lines() {
+        const reply = replyOf(first)
+        if (form === 'dump') {
+          if (reply instanceof Buffer) yield dumpLine(found, reply)
+          return
+        }
+        const state = async () => streamStateIn(replyOf(more[0]), replyOf(more[1]))
+        yield* linesOf(found, [membersIn(found.type, reply)], found.type === 'stream' ? state : undefined)
+      })
+    }
+  }
+
+  async function* alone(keys: readonly FoundKey[]): AsyncGenerator<object, undefined> {
+    for (const found of keys)
+      yield* guarded(found, async function* lines() {
+        const { key, type: kind, problem } = found
+        if (problem !== undefined) throw problem
+        if (form === 'dump') {
+          const [payload] = await commands.send(call, 'reads', ['dump', key])
+          if (payload instanceof Buffer) yield dumpLine(found, payload)
+          return
+        }
+        if (!typedTypes.has(kind)) throw unsupported(kind)
+        const state = async () => {
+          const [stream, groups] = await commands.send(call, 'reads', ...stateReads(key))
+          return streamStateIn(stream, groups)
+        }
+        yield* linesOf(found, readMembers(commands, kind, key, call), kind === 'stream' ? state : undefined)
+      })
+  }
+
+  /** Counts, and makes what goes wrong with one key its own line. */
+  async function* guarded(found: FoundKey, lines: () => AsyncIterable<object>): AsyncGenerator<object, undefined> {
+    let isThere = false
+    try {
+      for await (const line of lines()) {
+        isThere = true
+        yield line
+      }
+      if (isThere) counts.keys += 1
+    } catch (error) {
+      if (!isOwn(error)) throw error
+      const [exists] = await commands.each(call, 'reads', ['exists', found.key])
+      // It went between its discovery and now.
+      if (exists !== undefined && 'reply' in exists && exists.reply === '0') return
+      counts.failed += 1
+      yield errorLine(found, error.code, error.message)
+    }
+  }
+}
+
+function* groupsOf(keys: readonly FoundKey[]): Generator<readonly FoundKey[], undefined> {
+  let group: FoundKey[] = []
+  let bytes = 0
+  for (const found of keys) {
+    const { size, type } = found
+    if (size === undefined || size > smallBytes || !typedTypes.has(type)) {
+      yield [found]
+      continue
+    }
+    if (bytes + size > batchBytes) {
+      yield group
+      group = []
+      bytes = 0
+    }
+    group.push(found)
+    bytes += size
+  }
+  if (group.length > 0) yield group
+}
+
+function replyOf(outcome: Outcome | undefined) {
+  if (outcome !== undefined && 'error' in outcome) throw outcome.error
+  return outcome?.reply ?? null
+}
+
+/** Whether an error is of one key alone: the server's answer to a command, or a reply above the cap. */
+function isOwn(error: unknown): error is ApiError {
+  if (!(error instanceof ApiError)) return false
+  if (error.code === 'DB_QUERY_ERROR') return replyCode(error.cause) !== undefined
+  return error.code === 'DB_UNSUPPORTED' || error.code === 'RESULT_TOO_LARGE'
+}
+
+function unsupported(type: string): ApiError {
+  return new ApiError('DB_UNSUPPORTED', `The typed form has no ${type}. Export it with form=dump.`)
+}

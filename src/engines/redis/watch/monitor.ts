@@ -1,0 +1,103 @@
+import type { Call } from '../../engine.ts'
+import { notRedis } from '../errors.ts'
+import { bytesOf, type Watcher } from './watch.ts'
+
+/** One command that a server ran. */
+export interface MonitoredCommand {
+  /** Seconds since 1970, with microseconds, as the server says them. */
+  readonly time: string
+  readonly database: number
+  /** Address and port, `lua` for a script's, `unix:` and a path. */
+  readonly client: string
+  /** The command and its arguments; Redis leaves out those that hold secrets of its own. */
+  readonly command: readonly Buffer[]
+}
+
+/** Why a look ended. */
+export type MonitorEnd = 'seconds' | 'max' | 'bytes'
+
+/** What one look may see: whichever ends first. */
+export interface MonitorBounds {
+  readonly seconds: number
+  readonly max: number
+}
+
+/** `null` once it looks, then all that the server runs, in every logical database; the last is why it ended. */
+export async function* monitorCommands(
+  watcher: Watcher,
+  { seconds, max }: MonitorBounds,
+  call: Call,
+): AsyncGenerator<MonitoredCommand | MonitorEnd | null, undefined> {
+  const time = new AbortController()
+  const timer = setTimeout(() => time.abort(), seconds * 1000)
+  const looking: Call = { signal: AbortSignal.any([call.signal, time.signal]), deadline: call.deadline }
+  let count = 0
+  let bytes = 0
+  let isLooking = false
+  try {
+    for await (const reply of watcher.replies(looking, ['monitor'])) {
+      const line = bytesOf(reply)
+      if (!isLooking) {
+        isLooking = true
+        yield null
+        continue
+      }
+      bytes += line.length
+      if (bytes > watcher.limits.maxResponseBytes) {
+        yield 'bytes'
+        return
+      }
+      yield readMonitorLine(line)
+      if (++count < max) continue
+      yield 'max'
+      return
+    }
+  } catch (error) {
+    if (!time.signal.aborted || error !== time.signal.reason) throw error
+    yield 'seconds'
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+const head = /^(\d+\.\d+) \[(\d+) (.*?)\] (?=")/
+
+/** Reads a line of MONITOR. Throws where it is none. */
+export function readMonitorLine(line: Buffer): MonitoredCommand {
+  const text = line.toString('latin1')
+  const [whole, time, database, client] = head.exec(text) ?? []
+  if (whole === undefined || time === undefined || client === undefined) throw notRedis()
+  return { time, database: Number(database), client, command: readQuoted(text, whole.length) }
+}
+
+/** Arguments as Redis quotes them: every byte that is not printable is escaped (sds.c, `sdscatrepr`). */
+function readQuoted(text: string, from: number): readonly Buffer[] {
+  const found: Buffer[] = []
+  for (let at = from; at < text.length;) {
+    const end = text[at] === '"' ? closingQuote(text, at + 1) : -1
+    if (end === -1) throw notRedis()
+    found.push(unquote(text.slice(at + 1, end)))
+    // A space stands between two.
+    at = end + 2
+  }
+  return found
+}
+
+function closingQuote(text: string, from: number): number {
+  for (let at = text.indexOf('"', from); at !== -1; at = text.indexOf('"', at + 1)) {
+    let backslashes = 0
+    while (text[at - 1 - backslashes] === '\\') backslashes++
+    if (backslashes % 2 === 0) return at
+  }
+  return -1
+}
+
+const escapes: Readonly<Record<string, number>> = { n: 10, r: 13, t: 9, a: 7, b: 8, '\\': 92, '"': 34 }
+
+function unquote(quoted: string): Buffer {
+  if (!quoted.includes('\\')) return Buffer.from(quoted, 'latin1')
+  const plain = quoted.replaceAll(/\\x([\da-f]{2})|\\([nrtab\\"])/g, (_, hex: string | undefined, name: string) =>
+    String.fromCharCode(hex === undefined ? (escapes[name] ?? 0) : Number.parseInt(hex, 16)),
+  )
+  return Buffer.from(plain, 'latin1')
+}
