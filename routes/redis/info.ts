@@ -4,6 +4,7 @@ import { contract, databaseFailures, failures, json } from '#src/http/contract.t
 import { reply } from '#src/http/reply.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
+import { DatabaseNumber } from './schemas.ts'
 
 const info = contract({
   method: 'get',
@@ -11,7 +12,8 @@ const info = contract({
   operationId: 'RedisInfoController_get',
   tags: ['redis'],
   summary: 'Read INFO',
-  description: 'The raw text and the same as sections of text values.',
+  description:
+    'The raw text, and the same by section in lower case with values as text. A name that comes twice in a section, as of modules, is whole in the raw text alone.',
   access: 'read',
   operation: 'read',
   request: {
@@ -21,7 +23,11 @@ const info = contract({
         .string()
         .regex(/^[A-Za-z_]{1,32}$/, { error: 'must be the name of an INFO section' })
         .optional()
-        .openapi({ description: 'Only this section; all of them unless given', examples: ['memory'] }),
+        .openapi({
+          description: "Only this section, all, or everything; Redis' own choice unless given",
+          examples: ['memory'],
+        }),
+      db: DatabaseNumber,
     }),
   },
   responses: {
@@ -31,7 +37,7 @@ const info = contract({
         .openapi('RedisInfo', {
           example: {
             raw: '# Memory\r\nused_memory:1048576\r\n',
-            parsed: { Memory: { used_memory: '1048576' } },
+            parsed: { memory: { used_memory: '1048576' } },
           },
         }),
       'What INFO says',
@@ -43,12 +49,14 @@ const info = contract({
 export const serverInfo = createRouter().openapi(info, async (c) => {
   const { databaseId } = c.req.valid('param')
   c.env.databaseId = databaseId
-  const { section } = c.req.valid('query')
+  const { section, db } = c.req.valid('query')
   const { call } = c.env
   return reply(
     c,
     info,
     200,
-    await c.env.deps.read(redis, databaseId, call, (session) => session.serverInfo(section, call)),
+    await c.env.deps.read(redis, databaseId, call, (session) =>
+      session.in(db, call, ({ server }) => server.info(section, call)),
+    ),
   )
 })

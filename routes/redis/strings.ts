@@ -1,12 +1,21 @@
-import { invalid } from '#src/errors.ts'
 import { z } from '@hono/zod-openapi'
 import { redis } from '#src/engines/redis/engine.ts'
-import type { Encoding as EncodingName, RedisValue as Value } from '#src/engines/redis/values.ts'
+import { invalid } from '#src/errors.ts'
 import { body, contract, databaseFailures, failures, json } from '#src/http/contract.ts'
 import { reply } from '#src/http/reply.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
-import { Encoding, RedisValue } from './schemas.ts'
+import { DatabaseNumber, Encoding, keyOf, KeyName, RedisValue } from './schemas.ts'
+
+const maxStringBytes = 2 ** 40
+
+const byte = z
+  .string()
+  .regex(/^\d{1,13}$/, { error: 'must be a whole number' })
+  .transform(Number)
+  .pipe(z.int().min(0).max(maxStringBytes))
+  .optional()
+  .openapi({ type: 'integer', minimum: 0, maximum: maxStringBytes })
 
 const get = contract({
   method: 'get',
@@ -14,20 +23,32 @@ const get = contract({
   operationId: 'RedisStringsController_get',
   tags: ['redis'],
   summary: 'Get a string value',
-  description: 'Other types have routes of their own; a value above 1 MiB is RESULT_TOO_LARGE.',
+  description:
+    'Other types have routes of their own. A value above 1 MiB is RESULT_TOO_LARGE as a whole, and is read piece by piece with start and end: bytes that cut a UTF-8 character come as base64.',
   access: 'read',
   operation: 'read',
   request: {
     params: DatabaseIdParams,
     query: z.object({
-      key: z.string().openapi({ description: 'Any text; base64 with encoding=base64', example: 'greeting' }),
+      key: KeyName,
+      start: byte.openapi({ description: 'The first byte that is read, from 0', examples: [0] }),
+      end: byte.openapi({ description: 'The last byte that is read; at most 1 MiB is read at once', examples: [1023] }),
       encoding: Encoding,
+      db: DatabaseNumber,
     }),
   },
   responses: {
     200: json(
       z
-        .object({ key: RedisValue, type: z.literal('string'), value: RedisValue, ttl_ms: z.number().nullable() })
+        .object({
+          key: RedisValue,
+          type: z.literal('string'),
+          value: RedisValue,
+          ttl_ms: z.number().nullable(),
+          size_bytes: z.number().optional().openapi({ description: 'With start or end: of the whole value' }),
+          start: z.number().optional(),
+          end: z.number().nullable().optional().openapi({ description: 'The last byte of this piece; null: none' }),
+        })
         .openapi('RedisString', { example: { key: 'greeting', type: 'string', value: 'hello', ttl_ms: 60000 } }),
       'The value',
     ),
@@ -47,6 +68,7 @@ const set = contract({
   operation: 'write',
   request: {
     params: DatabaseIdParams,
+    query: z.object({ db: DatabaseNumber }),
     body: body(
       z
         .strictObject({
@@ -84,29 +106,31 @@ const set = contract({
 })
 
 export const strings = createRouter()
-  .openapi(get, async (c) => {
+  .openapi(get, (c) => {
     const { databaseId } = c.req.valid('param')
-    const { key, encoding } = c.req.valid('query')
+    const { key, start, end, encoding, db } = c.req.valid('query')
     c.env.databaseId = databaseId
     const { call } = c.env
     const name = keyOf(key, encoding)
-    return reply(
-      c,
-      get,
-      200,
-      await c.env.deps.read(redis, databaseId, call, (session) => session.get(name, encoding, call)),
+    if (end !== undefined && end < (start ?? 0)) throw invalid('end', 'must not be below start')
+    const isWhole = start === undefined && end === undefined
+    const found = c.env.deps.read(redis, databaseId, call, (session) =>
+      session.in(db, call, ({ strings }) =>
+        isWhole
+          ? strings.get(name, encoding, call)
+          : strings.range({ key: name, start: start ?? 0, end, encoding }, call),
+      ),
     )
+    return found.then((entry) => reply(c, get, 200, entry))
   })
-  .openapi(set, async (c) => {
+  .openapi(set, (c) => {
     const { databaseId } = c.req.valid('param')
+    const { db } = c.req.valid('query')
     const request = c.req.valid('json')
     c.env.databaseId = databaseId
-    using session = await c.env.deps.open(redis, databaseId, c.env.call)
-    return reply(c, set, 200, { key: request.key, written: await session.set(request, c.env.call) })
+    const { call } = c.env
+    const writing = c.env.deps.use(redis, databaseId, call, (session) =>
+      session.in(db, call, ({ strings }) => strings.set(request, call)),
+    )
+    return writing.then((written) => reply(c, set, 200, { key: request.key, written }))
   })
-
-function keyOf(text: string, encoding: EncodingName): Value {
-  if (encoding === 'utf8') return text
-  if (!z.base64().safeParse(text).success) throw invalid('key', 'must be base64 with encoding=base64')
-  return { base64: text }
-}
