@@ -333,6 +333,39 @@ describe('tokens signed with the keys of JWKS_URL', () => {
     expect([statuses, performance.now() - began < 2_000]).toEqual([['503', '503', '503'], true])
   })
 
+  test('a set of 64 KiB is taken; of a longer one, or one without end, no more is read, and it counts as not answered', async () => {
+    const maxBytes = 65_536
+    let sent = 0
+    let left = false
+    await using server = Bun.serve({
+      hostname: '127.0.0.1',
+      port: 0,
+      fetch(request) {
+        const { pathname } = new URL(request.url)
+        const json = JSON.stringify({ keys: [rsa.jwk] })
+        if (pathname !== '/endless') return new Response(json.padEnd(maxBytes + (pathname === '/longer' ? 1 : 0)))
+        const body = new ReadableStream({
+          async pull(controller) {
+            controller.enqueue(' '.repeat(16_384))
+            sent += 16_384
+            await Bun.sleep(1)
+          },
+          cancel: () => void (left = true),
+        })
+        return new Response(body as never)
+      },
+    })
+    const token = await signedBy(rsa)
+    const began = performance.now()
+    const ask = (path: string) => verdict(createTokens(configured(new URL(path, server.url).href)), token)
+    const down = [503, 'REGISTRY_UNAVAILABLE', 'The keys that verify tokens can not be fetched. Try again shortly.']
+    expect([await ask('/whole'), await ask('/longer'), await ask('/endless')]).toEqual([sub, down, down])
+    // The time limit is 5 s.
+    expect(performance.now() - began).toBeLessThan(2_500)
+    await eventually(() => left)
+    expect(sent).toBeLessThan(100 * maxBytes)
+  })
+
   describe('with HTTP_PROXY', () => {
     const before = process.env['HTTP_PROXY']
     afterAll(() => {

@@ -59,9 +59,17 @@ export function requestsFor(
       )
   const schema = spec.requestBody?.content['application/json']?.schema
   const fitting = schema === undefined ? fc.constant(undefined) : valid(schema)
+  const lines = spec.requestBody?.content['application/x-ndjson']?.schema
+  const line = fc.oneof(
+    fc.constant(String(lines?.['example'])),
+    hostileText,
+    anything.map((value) => JSON.stringify(value)),
+  )
   const body =
     schema === undefined
-      ? fitting
+      ? lines === undefined
+        ? fitting
+        : fc.array(line, { maxLength: 5 }).map((some) => some.join('\n'))
       : fc.oneof({ weight: 5, arbitrary: fitting }, { weight: 3, arbitrary: spoiled(fitting) }, anything)
   return fc.record({
     // An empty or dotted segment is another path.

@@ -6,7 +6,15 @@ import { bunApiPeer } from '#test/engines/bun-api-peer.ts'
 import { createTestApp, type TestApp } from '#test/support/app.ts'
 import { stores } from '#test/support/stores.ts'
 import { type GeneratedRequest, requestsFor } from './arbitraries.ts'
-import { type DocumentedOperation, listOperations, schemaCheck } from './operations.ts'
+import {
+  type DocumentedOperation,
+  isStreamed,
+  listOperations,
+  readStreamed,
+  schemaCheck,
+  takesLines,
+} from './operations.ts'
+import { inRedis, shownKeys } from './redis-examples.ts'
 
 const runs = process.env['TEST_FULL'] === '1' ? 1_000 : 60
 const document = JSON.parse(JSON.stringify(openApiDocument())) as Readonly<Record<string, unknown>>
@@ -37,7 +45,6 @@ beforeAll(async () => {
       .collection('tasks')
       .insertMany([{ title: 'first' }, { title: 'second' }])
   }
-  await app.request('POST', `/api/platform/redis/${ids['cache']}/set`, { body: { key: 'greeting', value: 'hello' } })
 }, 60_000)
 afterAll(async () => {
   const { mongo } = stores()
@@ -49,7 +56,7 @@ afterAll(async () => {
 })
 
 /** Values that exist, but not for what would remove them. */
-function known({ id, method }: DocumentedOperation): (parameter: string) => readonly string[] {
+function known({ id, method, url }: DocumentedOperation): (parameter: string) => readonly string[] {
   const engine = /^(Redis|Mongo|BunApi)/.exec(id)?.[0] ?? ''
   const database = ids[{ Redis: 'cache', Mongo: 'documents', BunApi: 'peer' }[engine] ?? 'main']
   const values: Readonly<Record<string, readonly (string | undefined)[]>> = {
@@ -57,22 +64,28 @@ function known({ id, method }: DocumentedOperation): (parameter: string) => read
     databaseName: [mongoDatabase],
     collection: ['tasks'],
     databaseId: [database],
+    db: ['0'],
     projectRef: ['default'],
     ref: ['default'],
     name: ['main', 'cache'],
   }
-  return (parameter) => (method === 'delete' ? [] : (values[parameter] ?? []).filter((value) => value !== undefined))
+  const removes = method === 'delete' && !url.includes('{databaseId}')
+  return (parameter) => (removes ? [] : (values[parameter] ?? []).filter((value) => value !== undefined))
 }
 
-function send({ method, url, spec }: DocumentedOperation, { path, query, headers, body }: GeneratedRequest) {
+async function send(operation: DocumentedOperation, { path, query, headers, body }: GeneratedRequest) {
+  const { method, url, spec } = operation
   const search = new URLSearchParams(query).toString()
   const target = url.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
     encodeURIComponent((path[name] ?? '').toWellFormed()),
   )
-  return app.request(method.toUpperCase(), search === '' ? target : `${target}?${search}`, {
-    headers,
-    ...(spec.requestBody === undefined ? {} : { body: JSON.stringify(body) ?? 'null' }),
-  })
+  const given = [method.toUpperCase(), search === '' ? target : `${target}?${search}`] as const
+  const json = { headers, ...(spec.requestBody === undefined ? {} : { body: JSON.stringify(body) ?? 'null' }) }
+  const options = takesLines(operation)
+    ? { headers: { ...headers, 'content-type': 'application/x-ndjson' }, body: (body as string).toWellFormed() }
+    : json
+  if (isStreamed(operation)) return readStreamed(await app.stream(...given, options))
+  return { ...(await app.request(...given, options)), isStream: false }
 }
 
 describe('what is generated from the document is answered as the document says', () => {
@@ -83,12 +96,13 @@ describe('what is generated from the document is answered as the document says',
         const seen = new Map<number, number>()
         await fc.assert(
           fc.asyncProperty(requestsFor(operation, document, known(operation)), async (request) => {
+            await inRedis(shownKeys[operation.id] ?? [])
             // The example of a ref is the project that all of this works in.
             fc.pre(operation.method !== 'delete' || request.path['ref'] !== 'default')
-            const { status, text, body } = await send(operation, request)
+            const { status, text, body, isStream } = await send(operation, request)
             seen.set(status, (seen.get(status) ?? 0) + 1)
             const response = operation.spec.responses[status]
-            const schema = response?.content?.['application/json']?.schema
+            const schema = isStream ? undefined : response?.content?.['application/json']?.schema
             expect({ status, isDocumented: response !== undefined, text: status >= 500 ? text : '' }).toEqual({
               status,
               isDocumented: true,

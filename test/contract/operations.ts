@@ -48,6 +48,62 @@ export function listOperations(document: Schema): readonly DocumentedOperation[]
   })
 }
 
+const [events, lines] = ['text/event-stream', 'application/x-ndjson']
+
+const answers = ({ spec }: DocumentedOperation, type: string) =>
+  Object.values(spec.responses).some(({ content }) => content !== undefined && type in content)
+
+/** Whether it answers server-sent events, which may have no end. */
+export function isEndless(operation: DocumentedOperation): boolean {
+  return answers(operation, events)
+}
+
+/** Whether it answers events or lines as they come: `readStreamed` reads them. */
+export function isStreamed(operation: DocumentedOperation): boolean {
+  return answers(operation, events) || answers(operation, lines)
+}
+
+/** Whether its body is no JSON, but lines of it. */
+export function takesLines({ spec }: DocumentedOperation): boolean {
+  return spec.requestBody !== undefined && lines in spec.requestBody.content
+}
+
+export interface StreamedAnswer {
+  readonly status: number
+  /** Empty where it was a stream, as it is documented: of JSON. */
+  readonly text: string
+  readonly body: unknown
+  /** It may also have been JSON as a whole: an error, or what the operation answers otherwise. */
+  readonly isStream: boolean
+}
+
+/** Reads the answer of a streamed operation: lines to their end, events until the first, after which the reader leaves. */
+export async function readStreamed(response: Response): Promise<StreamedAnswer> {
+  const { status } = response
+  const type = response.headers.get('content-type')
+  if (type !== events && type !== lines) {
+    const text = await response.text()
+    return { status, text, body: isJson(text) ? JSON.parse(text) : undefined, isStream: false }
+  }
+  const decoder = new TextDecoder()
+  let text = ''
+  for await (const chunk of response.body ?? []) {
+    text += decoder.decode(chunk, { stream: true })
+    if (type === events && text.includes('\n\n')) break
+  }
+  const values = type === events ? [/^data: (.*)$/m.exec(text)?.[1] ?? ''] : text.split('\n').slice(0, -1)
+  return { status, text: values.every(isJson) ? '' : text, body: undefined, isStream: true }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Checks values against schemas of the document; answers what is wrong, a line each. */
 export function schemaCheck(document: Schema): (schema: Schema, value: unknown) => readonly string[] {
   const ajv = new Ajv2020({ strict: false, allErrors: true, validateFormats: true })

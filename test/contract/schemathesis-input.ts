@@ -10,18 +10,34 @@ export interface KnownValues {
 
 /**
  * The document as schemathesis has to be told it: it knows one server for all paths, so each path is written as it is served, and
- * only an example reaches the requests it makes of a schema's boundaries.
+ * only an example reaches the requests it makes of a schema's boundaries. Operations that `leftOut` names are not in it: it reads every
+ * answer to its end, which server-sent events may not have, and no body of lines.
  */
-export function asServed(document: Schema, known: readonly KnownValues[]): Schema {
+export function asServed(document: Schema, known: readonly KnownValues[], leftOut: ReadonlySet<string>): Schema {
   const paths = Object.entries(document['paths'] as Readonly<Record<string, Record<string, unknown>>>)
   const served = paths.map(([path, { servers, ...item }]) => {
-    const methods = Object.entries(item).map(([method, spec]) => [
-      method,
-      withExamples(spec as OperationSpec, method, known, document),
-    ])
+    const methods = Object.entries(item)
+      .filter(([, spec]) => !leftOut.has((spec as OperationSpec).operationId))
+      .map(([method, spec]) => [method, headTooLarge(withExamples(spec as OperationSpec, method, known, document))])
     return [servers === undefined ? `/api${path}` : path, Object.fromEntries(methods)]
   })
-  return { ...document, servers: [{ url: '/' }], paths: Object.fromEntries(served) }
+  return oneTypeEach({ ...document, servers: [{ url: '/' }], paths: Object.fromEntries(served) })
+}
+
+/** The same document: schemathesis 4.30 ends with a TypeError where one of several alternatives has two types. */
+function oneTypeEach(document: Schema): Schema {
+  return JSON.parse(JSON.stringify(document), (key, value: unknown) => {
+    if (key !== 'anyOf' || !Array.isArray(value)) return value
+    return (value as Schema[]).flatMap((schema) => {
+      const { type } = schema
+      return Array.isArray(type) ? type.map((one: unknown) => ({ ...schema, type: one })) : [schema]
+    })
+  }) as Schema
+}
+
+/** With the answer that Bun itself has for a head above 16 kB, which no route sees. */
+function headTooLarge(spec: Schema): Schema {
+  return { ...spec, responses: { ...(spec['responses'] as object), 431: { description: 'The head is too large' } } }
 }
 
 function withExamples(spec: OperationSpec, method: string, known: readonly KnownValues[], document: Schema): Schema {
@@ -72,6 +88,9 @@ export function configuration(key: string, known: readonly KnownValues[]): strin
     `headers = { Authorization = ${toml(`Bearer ${key}`)} }`,
     '[checks.not_a_server_error]',
     `expected-statuses = ${toml(['2xx', '3xx', '4xx', '504'])}`,
+    // What is too long is refused for that before anything else is looked at.
+    '[checks.negative_data_rejection]',
+    `expected-statuses = ${toml(['400', '401', '403', '404', '405', '406', '409', '413', '414', '415', '422', '431', '428', '429', '5xx'])}`,
     ...dictionaries,
     '[phases]',
     ...phases,

@@ -9,13 +9,38 @@ import { createScratchDatabase } from '#test/support/app.ts'
 import { canary, stores } from '#test/support/stores.ts'
 import { openApiDocument } from '#routes/index.ts'
 import { listOperations } from './operations.ts'
-import { runSchemathesis, type RunReport } from './schemathesis-run.ts'
+import { runSchemathesis, type RunReport, unasked } from './schemathesis-run.ts'
 import { findSchemathesis } from './schemathesis.ts'
 
+/** The keys that the document's examples are of. */
+const shownKeys: readonly (readonly [string, string[]])[] = [
+  ['SET', ['greeting', 'hello']],
+  ['HSET', ['user:1', 'name', 'Ada', 'code', '7']],
+  ['RPUSH', ['queue', 'first', 'second', 'third']],
+  // Some of them are popped.
+  ['SADD', ['colours', 'red', ...Array.from({ length: 5_000 }, (_, n) => `shade ${n}`)]],
+  ['ZADD', ['scores', '1', 'Ada', '2', 'Bob']],
+  ['XADD', ['events', '1700000000000-0', 'type', 'signup']],
+  ['XGROUP', ['CREATE', 'events', 'mailers', '0']],
+]
+/**
+ * Without success: a grant is there no more once its database or project went, a group once it was deleted, and Debian's Redis has neither
+ * RedisJSON nor TTLs of fields. `examples.test.ts` has what these need.
+ */
+const vain = new RegExp(
+  [
+    '^DELETE /api/platform/(databases|projects)/\\{\\w+\\}/permissions/\\{userId\\}$',
+    '/streams/groups/set-id$',
+    '/json$',
+    '/hashes/ttl$',
+  ].join('|'),
+)
 const examples = process.env['TEST_FULL'] === '1' ? 50 : 10
 const project = 'contract'
 const mongoDatabase = `schemathesis_${process.pid}`
-const operations = listOperations(JSON.parse(JSON.stringify(openApiDocument())) as Readonly<Record<string, unknown>>)
+const document = JSON.parse(JSON.stringify(openApiDocument())) as Readonly<Record<string, unknown>>
+const leftOut = unasked(document)
+const operations = listOperations(document).filter(({ id }) => !leftOut.has(id))
 const label = 'the running server, asked by schemathesis'
 const schemathesis = await findSchemathesis()
 const { redis, mongo, postgres18 } = stores()
@@ -49,7 +74,7 @@ else
       const cache = new Bun.RedisClient(redisUrl)
       cleanup.defer(() => cache.close())
       cleanup.defer(async () => void (await cache.send('FLUSHDB', [])))
-      await cache.set('greeting', 'hello')
+      for (const command of shownKeys) await cache.send(...command)
 
       const peer = bunApiPeer()
       // It starts with its first request, which takes longer than a registration may.
@@ -88,13 +113,15 @@ else
         leaving: await register('leaving'),
       }
       const { changing, leaving, ...kept } = ids
+      const apiKey = await create('api-keys', { name: 'leaving', projectRef: project, role: 'read' })
       report = await runSchemathesis(schemathesis, {
         client,
         folder,
         examples,
         known: [
           { tag: 'postgres', parameters: { 'path.databaseId': [ids.postgres] } },
-          { tag: 'redis', parameters: { 'path.databaseId': [ids.redis], 'query.key': ['greeting'] } },
+          { tag: 'redis', parameters: { 'path.databaseId': [ids.redis] } },
+          { tag: 'api-keys', methods: ['DELETE'], parameters: { 'path.id': [apiKey] } },
           {
             tag: 'mongodb',
             parameters: {
@@ -132,13 +159,11 @@ else
       })
     })
 
-    test('is asked every operation, with success, and in vain where it takes input', () => {
+    test('is asked every operation that ends, with success, and in vain where it takes input', () => {
       const unseen = operations.flatMap(({ method, url, spec }) => {
         const name = `${method.toUpperCase()} ${url}`
         const seen = [...(report.statuses.get(name)?.keys() ?? [])]
-        // A grant to take away is there no more once its database went; examples.test.ts takes one away.
-        const gone = name === 'DELETE /api/platform/databases/{id}/permissions/{userId}'
-        const success = gone || seen.some((status) => status < 300) ? [] : [`${name} 2xx`]
+        const success = vain.test(name) || seen.some((status) => status < 300) ? [] : [`${name} 2xx`]
         return '400' in spec.responses && !seen.includes(400) ? [...success, `${name} 400`] : success
       })
       expect(unseen).toEqual([])

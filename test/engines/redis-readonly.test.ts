@@ -1,12 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { Redis } from 'ioredis'
+import { SignJWT } from 'jose'
 import { callWithin } from '#src/engines/engine.ts'
-import { assertMayRun, type Caller, classify } from '#src/engines/redis/command-policy.ts'
-import { type CommandTable, readCommandTable } from '#src/engines/redis/command-table.ts'
+import { assertMayRun, type Caller, classify } from '#src/engines/redis/run/command-policy.ts'
+import { type CommandTable, readCommandTable } from '#src/engines/redis/run/command-table.ts'
 import { redis } from '#src/engines/redis/engine.ts'
 import { ApiError } from '#src/errors.ts'
 import { createTestApp, type TestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
+import { startFaultProxy } from '#test/support/fault-proxy.ts'
+import { canary } from '#test/support/stores.ts'
+import { eventually } from './peers.ts'
 
 const admin: Caller = { role: 'admin', readOnly: false, allowScripts: false }
 const writer: Caller = { role: 'write', readOnly: false, allowScripts: false }
@@ -71,6 +75,9 @@ const forNobody = [
   'SHUTDOWN NOSAVE',
   'FLUSHALL',
   'SWAPDB 0 1',
+  'MOVE a 8',
+  'COPY a a DB 8',
+  'copy a b replace db 8',
   'SAVE',
   'BGSAVE',
   'BGREWRITEAOF',
@@ -228,12 +235,12 @@ describeWith('redis', 'a write by a call that may only read', (store) => {
     for (const id of ids) {
       using call = callWithin(5_000, undefined, true)
       using session = await app.deps.open(redis, id, call)
-      const refused = await session.set({ key: 'never', value: 'x' }, call).catch((error: unknown) => error)
+      const refused = await session.strings.set({ key: 'never', value: 'x' }, call).catch((error: unknown) => error)
       expect([refused instanceof ApiError && refused.code, (refused as ApiError).details]).toEqual([
         'DB_READ_ONLY',
         { reason: 'role' },
       ])
-      expect(await session.get('never', 'utf8', call).catch((error: ApiError) => error.code)).toBe('NOT_FOUND')
+      expect(await session.strings.get('never', 'utf8', call).catch((error: ApiError) => error.code)).toBe('NOT_FOUND')
     }
   })
 
@@ -247,7 +254,226 @@ describeWith('redis', 'a write by a call that may only read', (store) => {
   })
 })
 
+/** Writes, and ways to write that do not look like one. */
+const writes: readonly (readonly unknown[])[] = [
+  ['SET', 'a', 'x'],
+  ['sEt', 'a', 'x'],
+  [{ base64: 'U0VU' }, 'a', 'x'],
+  ['DEL', 'a'],
+  ['GETDEL', 'a'],
+  ['GETEX', 'a', 'PERSIST'],
+  ['GETSET', 'a', 'x'],
+  ['BITFIELD', 'a', 'SET', 'u8', 0, 1],
+  ['SORT', 'list', 'STORE', 'never'],
+  ['GEORADIUS', 'geo', 0, 0, 1, 'km', 'STORE', 'never'],
+  ['COPY', 'a', 'never'],
+  ['RESTORE', 'never', 0, 'x', 'REPLACE'],
+  ['XGROUP', 'CREATE', 's', 'g', 0, 'MKSTREAM'],
+  ['XREADGROUP', 'GROUP', 'g', 'c', 'STREAMS', 's', '>'],
+  ['PFADD', 'never', 'x'],
+  ['PFMERGE', 'never', 'a'],
+  ['SUNIONSTORE', 'never', 'set'],
+  ['PUBLISH', 'channel', 'x'],
+  ['FLUSHDB'],
+  ['FLUSHDB', 'ASYNC'],
+  ['EVAL', "return redis.call('set', 'a', 'x')", 0],
+  ['eval', "return redis.call('flushall')", 0],
+  ['EVALSHA', 'e0e1f9fabfc9d4800c877a703b823ac0578ff8db', 0],
+  ['FCALL', 'f', 0],
+  ['SCRIPT', 'LOAD', 'return 1'],
+  ['script', 'load', 'return 1'],
+]
+/** As SECURITY names them: each tried with what it would need to work. */
+const attacks = [...writes, ...forNobody.map((command) => command.split(' '))]
+
+describeWith('redis', 'one who may only read', (store) => {
+  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 7, lazyConnect: true })
+  const issuer = 'https://project.supabase.test/auth/v1'
+  const jwtSecret = `${canary}-${crypto.randomUUID()}`
+  let app: TestApp
+  const callers: { readonly name: string; readonly id: string; readonly key?: string }[] = []
+  beforeAll(async () => {
+    app = await createTestApp({ env: { SUPABASE_JWT_SECRET: jwtSecret, JWT_ISSUER: issuer } })
+    const connectionString = store.url.replace(/\/0$/, '/7')
+    const config = { allowScripts: true }
+    const open = (await app.register({ name: 'open', type: 'redis', connectionString, config })).id
+    const frozen = { name: 'frozen', type: 'redis', connectionString, config: { ...config, readOnly: true } }
+    callers.push({ name: 'the service key on a read-only database', id: (await app.register(frozen)).id })
+    const made = await app.request('POST', '/api/platform/api-keys', {
+      body: { name: 'reader', projectRef: 'default', role: 'read' },
+    })
+    callers.push({ name: 'a key that reads', id: open, key: made.body.secret })
+    const sub = crypto.randomUUID()
+    await app.request('PUT', `/api/platform/databases/${open}/permissions/${sub}`, { body: { role: 'read' } })
+    const token = await new SignJWT({
+      sub,
+      iss: issuer,
+      aud: 'authenticated',
+      exp: Math.floor(Date.now() / 1000) + 600,
+    })
+      .setProtectedHeader({ alg: 'HS256' })
+      .sign(Buffer.from(jwtSecret))
+    callers.push({ name: 'a user with the grant to read', id: open, key: token })
+    await raw.flushdb()
+    await raw.call('SCRIPT', 'FLUSH')
+    await raw.call('SCRIPT', 'LOAD', 'return 1')
+    await raw.set('a', '1')
+    await raw.rpush('list', '1')
+    await raw.sadd('set', '1')
+    await raw.geoadd('geo', 0, 0, 'here')
+    await raw.xadd('s', '*', 'field', 'value')
+  })
+  afterAll(async () => {
+    await raw.flushdb()
+    raw.disconnect()
+    await app?.[Symbol.asyncDispose]()
+  })
+
+  const state = async () => {
+    const keys = (await raw.keys('*')).toSorted()
+    return JSON.stringify([
+      keys,
+      await Promise.all(keys.map((key) => raw.dumpBuffer(key))),
+      await Promise.all(keys.map((key) => raw.pttl(key))),
+      await raw.call('CONFIG', 'GET', '*'),
+      await raw.call('ACL', 'LIST'),
+      ((await raw.call('ROLE')) as unknown[])[0],
+      await raw.call('SCRIPT', 'EXISTS', 'e0e1f9fabfc9d4800c877a703b823ac0578ff8db'),
+      await raw.call('FUNCTION', 'LIST'),
+    ])
+  }
+  const bodies = {
+    command: (words: readonly unknown[]) => ({ command: words }),
+    pipeline: (words: readonly unknown[]) => ({ commands: [['GET', 'a'], words] }),
+    transaction: (words: readonly unknown[]) => ({
+      commands: [['GET', 'a'], words],
+      watch: [{ key: 'a', ifEqual: '1' }],
+    }),
+  }
+
+  for (const route of ['command', 'pipeline', 'transaction'] as const) {
+    test(`changes nothing by ${route}, whatever it tries`, async () => {
+      const before = await state()
+      const heard: string[] = []
+      const listener = raw.duplicate({ lazyConnect: true })
+      listener.on('message', (_, message: string) => heard.push(message))
+      await listener.subscribe('channel')
+      const wrong: unknown[] = []
+      for (const { name, id, key } of callers) {
+        for (const [index, words] of attacks.entries()) {
+          const { status, body } = await app.request('POST', `/api/platform/redis/${id}/${route}`, {
+            body: bodies[route](words),
+            ...(key === undefined ? {} : { key }),
+          })
+          const code = body?.error?.code
+          const fits = index < writes.length ? status === 403 : ['DB_UNSUPPORTED', 'VALIDATION_FAILED'].includes(code)
+          if (!fits) wrong.push([name, words, status, code])
+        }
+      }
+      await raw.publish('channel', 'last')
+      await eventually(async () => heard.includes('last'), 5_000)
+      listener.disconnect()
+      expect([wrong, heard, await state()]).toEqual([[], ['last'], before])
+    })
+  }
+
+  test('reads by all of them', async () => {
+    for (const { id, key } of callers)
+      for (const route of ['command', 'pipeline', 'transaction'] as const) {
+        const words = ['LLEN', 'list']
+        const asked = { body: bodies[route](words), ...(key === undefined ? {} : { key }) }
+        const { status, body } = await app.request('POST', `/api/platform/redis/${id}/${route}`, asked)
+        expect([status, body.result ?? body.results]).toEqual([
+          200,
+          route === 'command' ? 1 : [{ result: '1' }, { result: 1 }],
+        ])
+      }
+  })
+})
+
+describeWith('redis', 'one who writes', (store) => {
+  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 7, lazyConnect: true })
+  let app: TestApp
+  let key: string
+  const ids: string[] = []
+  beforeAll(async () => {
+    app = await createTestApp({ env: { RATE_WRITE_RPS: '4' } })
+    const connectionString = store.url.replace(/\/0$/, '/7')
+    for (const allowScripts of [false, true])
+      ids.push(
+        (await app.register({ name: `s-${allowScripts}`, type: 'redis', connectionString, config: { allowScripts } }))
+          .id,
+      )
+    const made = await app.request('POST', '/api/platform/api-keys', {
+      body: { name: 'writer', projectRef: 'default', role: 'write' },
+    })
+    key = made.body.secret
+  })
+  afterAll(async () => {
+    await raw.flushdb()
+    raw.disconnect()
+    await app?.[Symbol.asyncDispose]()
+  })
+
+  test('runs scripts only where the database allows them, and nothing that is costly or tells of others', async () => {
+    const asked = [['EVAL', 'return 1', 0], ['KEYS', '*'], ['SLOWLOG', 'GET'], ['CLIENT', 'LIST'], ['FLUSHDB']]
+    const seen: unknown[] = []
+    for (const id of ids)
+      for (const command of asked) {
+        const { body } = await app.request('POST', `/api/platform/redis/${id}/command`, { key, body: { command } })
+        seen.push(body.error?.code ?? body.result)
+      }
+    expect(seen).toEqual([...Array(5).fill('FORBIDDEN'), 1, ...Array(4).fill('FORBIDDEN')])
+  })
+
+  test('is charged for writes as for writes: 429 while reads go on', async () => {
+    const send = (command: readonly string[]) =>
+      app.request('POST', `/api/platform/redis/${ids[0]}/command`, { key, body: { command } })
+    const writing = await Promise.all(Array.from({ length: 20 }, () => send(['SET', 'charged', 'x'])))
+    const reading = await Promise.all(Array.from({ length: 20 }, () => send(['GET', 'charged'])))
+    const count = (answers: readonly { readonly status: number }[], status: number) =>
+      answers.filter((answer) => answer.status === status).length
+    expect([count(writing, 429) >= 8, count(writing, 200) + count(writing, 429), count(reading, 200)]).toEqual([
+      true,
+      20,
+      20,
+    ])
+  })
+
+  test('503 and unknown where the answer to a write was lost, 200 where the answer to a read was', async () => {
+    await using proxy = await startFaultProxy(store.host, store.port)
+    const connectionString = store.url.replace(/:\d+\/0$/, `:${proxy.port}/7`)
+    const { id } = await app.register({ name: 'loses', type: 'redis', connectionString })
+    const send = (command: readonly string[]) =>
+      app.request('POST', `/api/platform/redis/${id}/command`, { body: { command } })
+    const seen: unknown[] = []
+    for (const command of [
+      ['INCR', 'lost'],
+      ['TTL', 'lost'],
+    ]) {
+      // The connection stands before, so that its own answers are not what is lost.
+      expect((await send(['PING'])).status).toBe(200)
+      expect((await send(command)).status).toBe(200)
+      proxy.cutAfterBytes(0)
+      const { status, body } = await send(command)
+      seen.push([status, body.error?.retryable ?? body.result, /unknown/.test(body.error?.message ?? '')])
+    }
+    expect([seen, await raw.get('lost')]).toEqual([
+      [
+        [503, false, true],
+        [200, -1, false],
+      ],
+      '2',
+    ])
+  })
+})
+
 describe('the table of commands', () => {
+  test('is the same object for what is the same on every server', () => {
+    const read = () => readCommandTable([['get', 2, ['readonly', 'fast'], 1, 1, 1, ['@read']]])
+    expect(read().get('get')).toBe(read().get('get') as never)
+  })
+
   test('is made of bytes as of text', () => {
     const entry = (text: (value: string) => unknown) => [[text('GET'), 2, [text('readonly')], 1, 1, 1, [text('@read')]]]
     const of = (text: (value: string) => unknown) =>

@@ -203,6 +203,27 @@ describeWith('redis', 'a store in trouble leaves the others alone', (store) => {
     await eventually(() => told() === 1)
   })
 
+  test('a successful test of the connection closes the breaker at once, and one that fails leaves it open', async () => {
+    await using proxy = await startFaultProxy(store.host, store.port)
+    const id = await register('redis', store.url.replace(`:${store.port}/`, `:${proxy.port}/`))
+    await healthy(id, 'redis')
+    const states = () =>
+      app.logLines
+        .filter((line) => line.includes(id) && line.includes('"breaker"'))
+        .map((line) => JSON.parse(line).state)
+    const prove = async () => (await app.request('POST', `/api/platform/databases/${id}/test`)).body.ok
+    proxy.mode = 'blackhole'
+    await Promise.all(Array.from({ length: callers }, () => ask(id)))
+    const seen: unknown[] = [codeOf(await ask(id)), await prove(), codeOf(await ask(id)), states()]
+    proxy.mode = 'pass'
+    proxy.resetAll()
+    seen.push(await prove(), app.deps.connections.stateOf(id), codeOf(await ask(id)))
+    const closed = { state: 'closed', retry_in_ms: 0, last_code: null }
+    const refused = '503 DB_UNAVAILABLE'
+    expect(seen).toEqual([refused, false, refused, ['open'], true, closed, '404 NOT_FOUND'])
+    await eventually(() => Bun.deepEquals(states(), ['open', 'closed']))
+  })
+
   test('a connection that is lost under many requests is one failure: the next one dials, and is answered', async () => {
     await using proxy = await startFaultProxy(store.host, store.port)
     const id = await register('redis', store.url.replace(`:${store.port}/`, `:${proxy.port}/`))

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { callWithin } from '#src/engines/engine.ts'
 import { postgres } from '#src/engines/postgres/engine.ts'
-import { createReadRetries, type ReadWork } from '#src/engines/read-retries.ts'
+import { createReadRetries, type Work } from '#src/engines/read-retries.ts'
 import { redis } from '#src/engines/redis/engine.ts'
 import type { ApiError } from '#src/errors.ts'
 import { createTestApp, type TestApp } from '#test/support/app.ts'
@@ -11,7 +11,7 @@ import { stores } from '#test/support/stores.ts'
 
 const cleanup = new AsyncDisposableStack()
 let app: TestApp
-let read: ReadWork
+let read: Work
 beforeAll(async () => {
   app = cleanup.use(await createTestApp())
   read = createReadRetries({ open: (engine, id, call) => app.deps.open(engine, id, call) })
@@ -38,9 +38,9 @@ describeWith('redis', 'a read whose connection is lost before any reply: Redis',
     id = (await app.register({ name: 'retries-redis', type: 'redis', connectionString })).id
     await app.request('POST', `/api/platform/redis/${id}/set`, { body: { key: 'retried', value: 'x'.repeat(65_536) } })
   })
-  const get = async (of: ReadWork = read) => {
+  const get = async (of: Work = read) => {
     using call = callWithin(5_000)
-    return await of(redis, id, call, async (session) => (await session.get('retried', 'utf8', call)).type)
+    return await of(redis, id, call, async (session) => (await session.strings.get('retried', 'utf8', call)).type)
   }
 
   test('is asked once more, on a connection made anew', async () => {
@@ -63,7 +63,9 @@ describeWith('redis', 'a read whose connection is lost before any reply: Redis',
     expect(await get()).toBe('string')
     using call = callWithin(5_000)
     using session = await app.deps.open(redis, id, call)
-    const error = await losing(proxy, () => session.set({ key: 'once', value: '1' }, call).catch((thrown) => thrown))
+    const error = await losing(proxy, () =>
+      session.strings.set({ key: 'once', value: '1' }, call).catch((thrown) => thrown),
+    )
     expect([error.code, error.retryable, error.message.includes('unknown')]).toEqual([
       'DB_CONNECTION_FAILED',
       false,

@@ -37,8 +37,13 @@ describeWith('redis', 'a server whose registry is down', (redis) => {
     }
     await work({ app, proxy, direct: database.url, id, known, fail })
   }
-  const warm = ({ app, known }: Place) =>
-    eventually(async () => (await answersOf(app, known)).every((answer) => answer.status === 200 && !staleOf(answer)))
+  /** Reads all that is known, once the changes that made it were heard: each of them drops what was read before. */
+  const warm = async ({ app, known }: Place) => {
+    await Bun.sleep(300)
+    await eventually(async () =>
+      (await answersOf(app, known)).every((answer) => answer.status === 200 && !staleOf(answer)),
+    )
+  }
   const answersOf = (app: TestApp, paths: readonly string[]) => Promise.all(paths.map((url) => app.request('GET', url)))
   const mutations = ({ id }: Place): readonly (readonly [method: string, url: string, body?: unknown])[] => [
     [
@@ -171,6 +176,41 @@ describeWith('redis', 'a server whose registry is down', (redis) => {
       expect([ready.status, ready.body]).toEqual([503, { status: 'unavailable' }])
       expect((await app.request('GET', '/health')).status).toBe(200)
     }))
+
+  test('a statement that only reads goes on, and one that may write does not', () =>
+    serving({}, async ({ app, fail }) => {
+      const { user, password, host, port } = stores().postgres18
+      const connectionString = `postgresql://${user}:${encodeURIComponent(password)}@${host}:${port}/postgres`
+      const { id } = await app.register({ name: newName(), type: 'postgres', connectionString })
+      const run = (readOnly: boolean) =>
+        app.request('POST', `/api/platform/postgres/${id}/query`, { body: { query: 'select 1 as one', readOnly } })
+      await Bun.sleep(300)
+      expect([(await run(true)).status, (await run(false)).status]).toEqual([200, 200])
+      fail('refuse-after-accept')
+      await eventually(async () => staleOf(await run(true)) !== null)
+      const [read, write] = [await run(true), await run(false)]
+      expect([read.status, read.body.rows, write.status, write.body.error?.code]).toEqual([
+        200,
+        [{ one: 1 }],
+        503,
+        'REGISTRY_UNAVAILABLE',
+      ])
+    }))
+
+  describeWith('mongo', 'and a pipeline of MongoDB', (mongo) => {
+    test('goes on where it only reads', () =>
+      serving({}, async ({ app, fail }) => {
+        const { id } = await app.register({ name: newName(), type: 'mongodb', connectionString: mongo.url })
+        const url = `/api/platform/mongodb/${id}/aggregate`
+        const run = () =>
+          app.request('POST', url, { body: { databaseName: 'registry_down', collection: 'none', pipeline: [] } })
+        await Bun.sleep(300)
+        const before = await run()
+        expect([before.status, staleOf(before)]).toEqual([200, null])
+        fail('refuse-after-accept')
+        await eventually(async () => staleOf(await run()) !== null)
+      }))
+  })
 
   test('a known API key goes on reading, and no further; an unknown one is 503, and never let in', () =>
     serving({}, async (place) => {

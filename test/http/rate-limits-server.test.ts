@@ -181,4 +181,31 @@ describe('principals over HTTP', () => {
     const other = await client.request('GET', path)
     expect(other.status).toBe(200)
   })
+
+  test('a statement that may write is counted among the writes, and one that only reads among the reads', async () => {
+    await using running = await serve({ ...strict, RATE_READ_RPS: '50', EGRESS_ALLOW: '*' })
+    const { client } = running
+    const made = await client.request('POST', '/api/platform/api-keys', {
+      name: `limited-${crypto.randomUUID()}`,
+      projectRef: 'default',
+      role: 'write',
+    })
+    const { secret } = (await made.json()) as { secret: string }
+    const registered = await client.request('POST', '/api/platform/databases', {
+      projectRef: 'default',
+      name: `limited-${crypto.randomUUID()}`,
+      type: 'postgres',
+      connectionString: production.DATABASE_URL,
+    })
+    const { id } = (await registered.json()) as { id: string }
+    const scoped = clientOf(client.url, secret)
+    const run = (readOnly: boolean) =>
+      scoped.request('POST', `/api/platform/postgres/${id}/query`, { query: 'select 1', readOnly })
+    const read = await run(true)
+    expect([read.status, limitsOf(read).policy]).toEqual([200, '"read";q=100;w=2'])
+    const answers = await Promise.all(Array.from({ length: 8 }, () => run(false)))
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200, 429]))
+    expect(new Set(answers.map((answer) => limitsOf(answer).policy))).toEqual(new Set(['"write";q=2;w=2']))
+    expect((await run(true)).status).toBe(200)
+  })
 })

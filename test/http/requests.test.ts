@@ -41,6 +41,13 @@ describe('a wrong request', () => {
     ['GET', `/api/platform/redis/${id}/set`, 'POST'],
     ['OPTIONS', `/api/platform/redis/${id}/set`, 'POST'],
     ['PROPFIND', organizations, 'GET, HEAD, POST'],
+    ['PATCH', '/api/platform/databases/stats', 'GET, HEAD'],
+    ['DELETE', '/api/platform/databases/stats', 'GET, HEAD'],
+    ['PUT', '/api/platform/databases/stats', 'GET, HEAD'],
+    ['GET', '/api/platform/databases/test', 'POST'],
+    ['PATCH', '/api/platform/databases/test', 'POST'],
+    ['DELETE', '/api/platform/databases/test', 'POST'],
+    ['DELETE', `/api/platform/databases/by-name/permissions/${id}`, 'GET, HEAD'],
   ] as const) {
     test(`405 ${method} ${path.replace(id, '{id}')}`, async () => {
       const { status, headers, body } = await app.request(method, path)

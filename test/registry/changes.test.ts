@@ -50,7 +50,7 @@ describe.skipIf(redis === null || redisOpen === null)('a registry change', () =>
       expect((await app().request('PATCH', `${path}/${id}`, { body })).status).toBe(200)
       using call = callWithin(2_000)
       await using session = await app().deps.open(redisEngine, id, call)
-      expect((await session.serverInfo('server', call)).raw).toContain(`tcp_port:${redisOpen?.port}`)
+      expect((await session.server.info('server', call)).raw).toContain(`tcp_port:${redisOpen?.port}`)
       expect((await app().request('DELETE', `${path}/${id}`)).status).toBe(204)
       expect(await keys(id)).toBe(404)
     })

@@ -7,6 +7,10 @@ import { ApiError } from '#src/errors.ts'
 import { Connections } from '#src/registry/connections.ts'
 import type { DatabaseRow } from '#src/registry/database.ts'
 
+/** A promise also where the session is there at once. */
+const openFrom = async (...[connections, ...asked]: [Connections, ...Parameters<Connections['open']>]) =>
+  connections.open(...asked)
+
 const maxSessions = 3
 const databases = 6
 
@@ -106,7 +110,7 @@ describe('sessions', () => {
         const open = (id: string) => {
           const leaving = new AbortController()
           const call = callWithin(10_000, leaving.signal)
-          const opening = connections.open(engine, id, call).then(
+          const opening = openFrom(connections, engine, id, call).then(
             (session) => void lent.push(session),
             () => undefined,
           )
@@ -143,7 +147,7 @@ describe('sessions', () => {
           // No slot was lost: as many new databases as may live, at once.
           using call = callWithin(1_500)
           const fresh = Array.from({ length: maxSessions }, (_, index) =>
-            connections.open(engine, `new-${index}`, call),
+            openFrom(connections, engine, `new-${index}`, call),
           )
           await Promise.all((await Promise.all(fresh)).map((session) => session[Symbol.asyncDispose]()))
           await connections.close()
@@ -163,10 +167,10 @@ describe('sessions', () => {
     const { connections, engine, state, change } = createConnections()
     using call = callWithin(5_000)
     state.turns = 5
-    const first = connections.open(engine, 'a', call)
+    const first = openFrom(connections, engine, 'a', call)
     await eventually(() => state.dials === 1)
     change('a')
-    const second = connections.open(engine, 'a', call)
+    const second = openFrom(connections, engine, 'a', call)
     const [one, two] = await Promise.all([first, second])
     expect([state.dials, state.alive]).toEqual([2, 2])
     await one[Symbol.asyncDispose]()
@@ -180,15 +184,18 @@ describe('sessions', () => {
   test('closing ends what is lent, what connects and what waits, and opens nothing more', async () => {
     const { connections, engine, state } = createConnections()
     using call = callWithin(5_000)
-    const [lent] = await Promise.all([connections.open(engine, 'a', call), connections.open(engine, 'b', call)])
+    const [lent] = await Promise.all([
+      openFrom(connections, engine, 'a', call),
+      openFrom(connections, engine, 'b', call),
+    ])
     state.hangs = true
-    const others = ['c', 'd', 'e'].map((id) => codeOf(connections.open(engine, id, call)))
+    const others = ['c', 'd', 'e'].map((id) => codeOf(openFrom(connections, engine, id, call)))
     await eventually(() => connections.metrics().waiting === 2)
     await connections.close()
     expect(await Promise.all(others)).toEqual(['DB_CONNECTION_FAILED', 'POOL_EXHAUSTED', 'POOL_EXHAUSTED'])
     await lent[Symbol.asyncDispose]()
     await lent[Symbol.asyncDispose]()
-    expect([state.alive, connections.size, await codeOf(connections.open(engine, 'f', call))]).toEqual([
+    expect([state.alive, connections.size, await codeOf(openFrom(connections, engine, 'f', call))]).toEqual([
       0,
       0,
       'DB_CONNECTION_FAILED',
@@ -198,7 +205,7 @@ describe('sessions', () => {
   test('a lease that is returned twice counts once', async () => {
     const { connections, engine } = createConnections()
     using call = callWithin(5_000)
-    const [one, two] = [await connections.open(engine, 'a', call), await connections.open(engine, 'a', call)]
+    const [one, two] = [await openFrom(connections, engine, 'a', call), await openFrom(connections, engine, 'a', call)]
     await one[Symbol.asyncDispose]()
     await one[Symbol.asyncDispose]()
     expect(connections.metrics().leased).toBe(1)
@@ -211,11 +218,11 @@ describe('sessions', () => {
     const { connections, engine, state, change } = createConnections()
     state.hangs = true
     using short = callWithin(50)
-    expect(await codeOf(connections.open(engine, 'a', short))).toBe('DB_TIMEOUT')
+    expect(await codeOf(openFrom(connections, engine, 'a', short))).toBe('DB_TIMEOUT')
     change('a')
     state.hangs = false
     using call = callWithin(2_000)
-    const session = await connections.open(engine, 'a', call)
+    const session = await openFrom(connections, engine, 'a', call)
     await session[Symbol.asyncDispose]()
     expect(connections.metrics()).toMatchObject({ failed: 0, live: 1 })
     await connections.close()
@@ -225,9 +232,9 @@ describe('sessions', () => {
     const { connections, engine, state } = createConnections({ waitTimeoutMs: 7_000 })
     using call = callWithin(10_000)
     state.closeHangs = true
-    for (const id of ['a', 'b', 'c']) await (await connections.open(engine, id, call))[Symbol.asyncDispose]()
+    for (const id of ['a', 'b', 'c']) await (await openFrom(connections, engine, id, call))[Symbol.asyncDispose]()
     const started = performance.now()
-    const fourth = await connections.open(engine, 'd', call)
+    const fourth = await openFrom(connections, engine, 'd', call)
     expect(Math.round((performance.now() - started) / 1_000)).toBe(5)
     await fourth[Symbol.asyncDispose]()
     state.closeHangs = false

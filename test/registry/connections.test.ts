@@ -33,7 +33,7 @@ describe('sessions of registered databases', () => {
     return (await app.request('POST', `${path}?skipTest=true`, { body })).body.id
   }
   const read = (id: string, signal?: AbortSignal) =>
-    app.request('GET', `/api/platform/redis/${id}/keys?count=1`, signal === undefined ? {} : { signal })
+    app.request('GET', `/api/platform/redis/${id}/info?section=server`, signal === undefined ? {} : { signal })
   const query = (id: string, text: string) =>
     app.request('POST', `/api/platform/postgres/${id}/query`, { body: { query: text } })
   const backends = (database: string) =>

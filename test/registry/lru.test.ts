@@ -35,10 +35,10 @@ describeWith('redis', 'where two sessions of an engine may live', (store) => {
   const add = (database: number) => addUrl('redis', user.url(database))
   const addMany = (count: number) => Promise.all(Array.from({ length: count }, (_, index) => add(index + 1)))
   const read = async (id: string | undefined) => {
-    const { status, headers, body } = await app.request('GET', `/api/platform/redis/${id}/keys?count=1`)
+    const { status, headers, body } = await app.request('GET', `/api/platform/redis/${id}/info?section=server`)
     return status === 200 ? status : [status, body.error.code, headers.get('retry-after')]
   }
-  const lend = (id: string | undefined, call: Call) => app.deps.open(redisEngine, id ?? '', call)
+  const lend = async (id: string | undefined, call: Call) => app.deps.open(redisEngine, id ?? '', call)
   const live = () => user.databases().then((databases) => databases.toSorted())
   /** Ends all sessions, so that each test begins with none. */
   const empty = async () => {

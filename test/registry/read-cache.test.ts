@@ -242,7 +242,7 @@ describe('ReadCache over a shared cache', () => {
     const behind = {
       through: async (key: string) => {
         asked.push(key)
-        return { value: row(7), ageMs: 59_000 }
+        return { value: row(7), ageMs: 59_000, copied: true }
       },
     }
     const cache = new ReadCache<DatabaseRow>({ ttlMs: 60_000, maxSize: 10, live: () => live, behind })
@@ -253,5 +253,24 @@ describe('ReadCache over a shared cache', () => {
     const down = () => Promise.reject(new ApiError('REGISTRY_UNAVAILABLE', 'down'))
     const old = cache.get('one', down, { stale: (seconds) => void told.push(seconds) })
     expect([await versionOf(old), told, await get(), asked]).toEqual([7, [60], 1, ['one']])
+  })
+
+  test('tells those who asked, and wait for the same read, when the registry was not', async () => {
+    for (const copied of [true, false]) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      const behind = {
+        through: async () => {
+          await promise
+          return { value: row(7), ageMs: 0, copied }
+        },
+      }
+      const cache = new ReadCache<DatabaseRow>({ ttlMs: 60_000, maxSize: 10, live: () => true, behind })
+      const told: string[] = []
+      const asks = ['one', 'two'].map((name) =>
+        versionOf(cache.get('one', async () => row(1), { copied: () => void told.push(name) })),
+      )
+      resolve()
+      expect([await Promise.all(asks), told]).toEqual([[7, 7], copied ? ['one', 'two'] : []])
+    }
   })
 })

@@ -1,23 +1,11 @@
 import { expect, test } from 'bun:test'
-import { startOwnRedis } from '#test/faults/own-redis.ts'
-import { createScratchDatabase, createTestApp, type TestApp, testKeys } from '#test/support/app.ts'
+import type { TestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
-import { canary, stores } from '#test/support/stores.ts'
+import { canary } from '#test/support/stores.ts'
 import { eventually, inRegistry, newName, path } from './registries.ts'
+import { startInstances } from './shared-instances.ts'
 
-/** Two instances over one registry and one cache. */
-async function instances() {
-  await using cleanup = new AsyncDisposableStack()
-  const database = cleanup.use(await createScratchDatabase(stores().postgres18))
-  const redis = cleanup.use(await startOwnRedis())
-  const env = { ...testKeys(), DATABASE_URL: database.url, CACHE_REDIS_URL: redis.url }
-  const open = async () => cleanup.use(await createTestApp({ registry: 'postgres18', env }))
-  const apps = [await open(), await open()] as const
-  const owned = cleanup.move()
-  return { redis, env, apps, [Symbol.asyncDispose]: () => owned.disposeAsync() }
-}
-
-describeWith('redis', 'lists of two instances over one Redis', ({ url: storeUrl }) => {
+describeWith('redis', 'lists of two instances over one Redis', () => {
   const key = (env: { readonly BUN_API_KEY: string }) => ({ key: env.BUN_API_KEY })
   const input = (name: string) => ({
     projectRef: 'default',
@@ -35,7 +23,7 @@ describeWith('redis', 'lists of two instances over one Redis', ({ url: storeUrl 
   }
 
   test('a list one has read, the other answers while the registry is locked', async () => {
-    await using place = await instances()
+    await using place = await startInstances()
     const { apps, env, redis } = place
     const name = newName()
     await create(apps[0], env, name)
@@ -56,7 +44,7 @@ describeWith('redis', 'lists of two instances over one Redis', ({ url: storeUrl 
   })
 
   test('a change by either, or by plain SQL, is seen by both within a second, by its author at once', async () => {
-    await using place = await instances()
+    await using place = await startInstances()
     const { apps, env } = place
     let expected: readonly string[] = []
     const seen = async () => {
@@ -90,7 +78,7 @@ describeWith('redis', 'lists of two instances over one Redis', ({ url: storeUrl 
   }, 60_000)
 
   test('readers and writers at once: nobody is left with an old list', async () => {
-    await using place = await instances()
+    await using place = await startInstances()
     const { apps, env } = place
     const created: string[] = []
     let writing = true
@@ -116,45 +104,8 @@ describeWith('redis', 'lists of two instances over one Redis', ({ url: storeUrl 
     )
   }, 30_000)
 
-  test('nothing secret is in Redis: no password, no sealed string, no key', async () => {
-    await using place = await instances()
-    const { apps, env, redis } = place
-    await create(apps[0], env, newName())
-    const live = await apps[0].request('POST', path, {
-      ...key(env),
-      body: { ...input(newName()), connectionString: storeUrl },
-    })
-    expect(live.status).toBe(201)
-    await eventually(async () => {
-      for (const app of apps)
-        for (const url of [
-          path,
-          `${path}/${live.body.id}`,
-          `${path}?search=db`,
-          `/api/platform/redis/${live.body.id}/keys?count=1`,
-        ])
-          await app.request('GET', url, key(env))
-      return (await redis.use((client) => client.dbsize())) >= 3
-    })
-    const sealed = await inRegistry(apps[0], (sql) => sql`select connection_string from platform.databases`)
-    const dump = await redis.use(async (client) => {
-      const found: string[] = []
-      for (const name of await client.keys('*'))
-        found.push(name, (await client.getBuffer(name))?.toString('latin1') ?? '')
-      return found.join('\n')
-    })
-    const secrets = [
-      canary,
-      env.BUN_API_KEY,
-      env.MULTI_DB_CRYPTO_KEY,
-      'enc:v1:',
-      ...sealed.map((row) => String(row['connection_string'])),
-    ]
-    expect([dump.includes('store.test'), secrets.filter((secret) => dump.includes(secret))]).toEqual([true, []])
-  })
-
   test('Redis frozen, killed, flushed: answers stay right', async () => {
-    await using place = await instances()
+    await using place = await startInstances()
     const { apps, env, redis } = place
     const [one, other] = apps
     const created: string[] = []

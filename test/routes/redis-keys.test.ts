@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'bun:test'
+import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { createTestApp, type TestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
@@ -16,7 +17,7 @@ describeWith('redis', 'GET /redis/{databaseId}/keys', (store) => {
     const url = (db: number) => store.url.replace(/\/0$/, `/${db}`)
     id = (await app.register({ name: 'keys', type: 'redis', connectionString: url(3) })).id
     otherId = (await app.register({ name: 'other', type: 'redis', connectionString: url(4) })).id
-    await raw.flushdb()
+    await raw.pipeline().select(4).flushdb().select(3).flushdb().exec()
     await raw.mset(Object.fromEntries(Array.from({ length: total }, (_, index) => [`many:${index}`, `${index}`])))
     await raw.hset('needle:hash', 'a', '1')
     await raw.set('needle:short', '1', 'PX', 3_600_000)
@@ -67,10 +68,162 @@ describeWith('redis', 'GET /redis/{databaseId}/keys', (store) => {
     expect(pages.flatMap((page) => page.data.map(({ key }: { key: string }) => key))).toEqual(['needle:hash'])
   })
 
-  test('200 a sparse pattern gives empty pages with has_more, and ends', async () => {
-    const pages = await all('pattern=needle:hash&count=10')
-    expect(pages.filter(({ data, pagination }) => data.length === 0 && pagination.has_more).length).toBeGreaterThan(5)
-    expect(pages.flatMap(({ data }) => data)).toEqual([{ key: 'needle:hash', type: 'hash', ttl_ms: null }])
+  test('200 a sparse pattern is found in one request, however small the page', async () => {
+    const pages = await all('pattern=needle:h?sh&count=2')
+    expect(pages).toEqual([
+      {
+        data: [{ key: 'needle:hash', type: 'hash', ttl_ms: null }],
+        pagination: { next_cursor: null, has_more: false },
+        scanned: total + 4,
+        db_size: total + 4,
+      },
+    ])
+  })
+
+  test('200 no page is longer than twice the count and 20, nor than 1,000, and none loses a key', async () => {
+    for (const [count, most] of [
+      [5, 30],
+      [7, 34],
+      [250, 520],
+      [1_000, 1_000],
+    ] as const) {
+      const pages = await all(`count=${count}`)
+      expect(Math.max(...pages.map(({ data }) => data.length))).toBeLessThanOrEqual(most)
+      expect(
+        new Set(pages.flatMap(({ data }) => data.map(({ key }: { key: unknown }) => JSON.stringify(key)))).size,
+      ).toBe(total + 4)
+    }
+  })
+
+  test('200 a pattern without glob characters is looked up, with every special character escaped', async () => {
+    const special = 'a*b?c[d]e\\f'
+    await raw.set(special, 'x')
+    const escaped = special.replaceAll(/[*?[\]\\]/g, (character) => `\\${character}`)
+    for (const [query, data] of [
+      [`pattern=${encodeURIComponent(escaped)}`, [{ key: special, type: 'string', ttl_ms: null }]],
+      ['pattern=needle:hash&type=HASH', [{ key: 'needle:hash', type: 'hash', ttl_ms: null }]],
+      ['pattern=needle:hash&type=string', []],
+      ['pattern=needle', []],
+    ] as const) {
+      const { body } = await list(query)
+      expect(body).toEqual({
+        data,
+        pagination: { next_cursor: null, has_more: false },
+        scanned: 1,
+        db_size: total + 5,
+      })
+    }
+    await raw.del(special)
+  })
+
+  test('200 what each key takes, when asked', async () => {
+    const [page] = await all('pattern=needle:*&memory=true&count=1000')
+    for (const { key, size_bytes } of page.data) expect(size_bytes).toBe(await raw.memory('USAGE', key, 'SAMPLES', 5))
+    expect(page.data.length).toBe(2)
+  })
+
+  test('200 a pattern of bytes that are no text', async () => {
+    const find = async (pattern: Buffer) =>
+      (await list(`patternBase64=${encodeURIComponent(pattern.toString('base64'))}`)).body.data
+    const found = [{ key: { base64: binaryKey.toString('base64') }, type: 'string', ttl_ms: null }]
+    expect(await find(binaryKey)).toEqual(found)
+    expect(await find(Buffer.from([0xff, 0x2a]))).toEqual(found)
+    expect(await find(Buffer.from([0xfd, 0x2a]))).toEqual([])
+  })
+
+  test('200 the keys of another logical database, whose cursors are its own', async () => {
+    const { body } = await list('count=10')
+    expect((await list('count=10&db=3')).body.data.length).toBeGreaterThan(0)
+    const cursor = encodeURIComponent(body.pagination.next_cursor)
+    const moved = await list(`count=10&db=4&cursor=${cursor}`)
+    expect([moved.status, moved.body.error.details[0].field]).toEqual([400, 'cursor'])
+    expect((await list('count=10&db=4')).body).toMatchObject({ data: [], db_size: 0 })
+  })
+
+  test('200 what Redis itself matches, for patterns of every kind', async () => {
+    const other = raw.duplicate({ db: 4 })
+    const letters = ['*', '?', '[', ']', '^', '-', '\\', 'a', 'b']
+    const word = (maxLength: number) =>
+      fc.array(fc.constantFrom(...letters), { minLength: 1, maxLength }).map((all) => all.join(''))
+    const words = [
+      'a',
+      'b',
+      'ab',
+      '\\',
+      '*',
+      '[',
+      'a*',
+      'a\\',
+      ']',
+      '[a]',
+      ...fc.sample(word(3), { numRuns: 100, seed: 7 }),
+    ]
+    try {
+      await other.mset(Object.fromEntries(words.map((name) => [name, 'x'])))
+      await fc.assert(
+        fc.asyncProperty(word(5), async (pattern) => {
+          const [, matched] = await other.scan('0', 'MATCH', pattern, 'COUNT', 10_000)
+          const { body } = await list(`pattern=${encodeURIComponent(pattern)}&count=1000`, otherId)
+          expect(body.data.map(({ key }: { key: string }) => key).toSorted()).toEqual(matched.toSorted())
+        }),
+        { numRuns: 150 },
+      )
+    } finally {
+      await other.flushdb()
+      other.disconnect()
+    }
+  })
+
+  test('200 pages of long names are shorter, and lose none', async () => {
+    const other = raw.duplicate({ db: 4 })
+    const length = 2_000
+    try {
+      await other.mset(Object.fromEntries(Array.from({ length: 1_500 }, (_, n) => [`${n}:`.padEnd(length, 'x'), 'x'])))
+      const found = new Set<string>()
+      let cursor = ''
+      do {
+        const { body } = await list(`count=1000${cursor}`, otherId)
+        expect(body.data.length * length).toBeLessThanOrEqual(1_048_576)
+        for (const { key } of body.data) found.add(key)
+        cursor = body.pagination.has_more ? `&cursor=${encodeURIComponent(body.pagination.next_cursor)}` : ''
+      } while (cursor !== '')
+      expect(found.size).toBe(1_500)
+    } finally {
+      await other.flushdb()
+      other.disconnect()
+    }
+  })
+
+  test('200 names of random bytes, each once', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uniqueArray(fc.uint8Array({ maxLength: 30 }), { minLength: 1, maxLength: 20 }),
+        async (names) => {
+          const distinct = [...new Set(names.map((name) => Buffer.from(name).toString('base64')))]
+          const other = raw.duplicate({ db: 4 })
+          try {
+            await Promise.all(distinct.map((name) => other.set(Buffer.from(name, 'base64'), 'x')))
+            const { body } = await list('encoding=base64&count=1000', otherId)
+            expect(body.data.map(({ key }: { key: { base64: string } }) => key.base64).toSorted()).toEqual(
+              distinct.toSorted(),
+            )
+            for (const base64 of distinct) {
+              const pattern = [...Buffer.from(base64, 'base64')].flatMap((byte) => [0x5c, byte])
+              if (pattern.length === 0) continue
+              const one = await list(
+                `encoding=base64&patternBase64=${encodeURIComponent(Buffer.from(pattern).toString('base64'))}`,
+                otherId,
+              )
+              expect(one.body.data.map(({ key }: { key: unknown }) => key)).toEqual([{ base64 }])
+            }
+          } finally {
+            await other.flushdb()
+            other.disconnect()
+          }
+        },
+      ),
+      { numRuns: 20 },
+    )
   })
 
   test('200 a key that is no UTF-8 as base64, any key as base64 when asked', async () => {
@@ -112,6 +265,10 @@ describeWith('redis', 'GET /redis/{databaseId}/keys', (store) => {
     ['count', 'count=many', 'count'],
     ['a pattern above 256 bytes', `pattern=${'é'.repeat(129)}`, 'pattern'],
     ['an empty pattern', 'pattern=', 'pattern'],
+    ['a pattern in both forms', 'pattern=a&patternBase64=YQ==', 'patternBase64'],
+    ['a pattern that is no base64', 'patternBase64=a:b', 'patternBase64'],
+    ['memory that is neither', 'memory=maybe', 'memory'],
+    ['a database that is none', 'db=x', 'db'],
     ['a type that is no name', 'type=a%20b', 'type'],
     ['an encoding that is none', 'encoding=hex', 'encoding'],
   ]

@@ -30,7 +30,7 @@ export interface Answer {
 }
 
 export interface RequestOptions {
-  /** Sent as JSON, unless it is text or bytes, which go as they are. */
+  /** Sent as JSON, unless it is text, bytes or a stream of them, which go as they are. */
   readonly body?: unknown
   readonly headers?: Readonly<Record<string, string>>
   /** `null` sends no key. */
@@ -46,6 +46,8 @@ export interface TestApp extends AsyncDisposable {
   /** Every answer's headers and body so far. */
   readonly transcript: readonly string[]
   request(method: string, path: string, options?: RequestOptions): Promise<Answer>
+  /** The same for an answer that is read as it comes. */
+  stream(method: string, path: string, options?: RequestOptions): Promise<Response>
   /** Registers a database in project `default` and answers its row; fails unless that is 201. */
   // oxlint-disable-next-line typescript/no-explicit-any
   register(input: Readonly<Record<string, unknown>>): Promise<any>
@@ -96,9 +98,9 @@ export async function createTestApp(options: TestAppOptions = {}): Promise<TestA
   const transcript: string[] = []
   const owned = cleanup.move()
 
-  const request: TestApp['request'] = async (method, path, { body, headers, key = keys.BUN_API_KEY, signal } = {}) => {
-    const raw = typeof body === 'string' || body instanceof Uint8Array || body === undefined
-    const response = await app.request(path, {
+  const stream: TestApp['stream'] = (method, path, { body, headers, key = keys.BUN_API_KEY, signal } = {}) => {
+    const raw = [Uint8Array, ReadableStream].some((kind) => body instanceof kind) || typeof body === 'string'
+    return app.request(path, {
       method,
       headers: {
         ...(key === null ? {} : { authorization: `Bearer ${key}` }),
@@ -108,6 +110,9 @@ export async function createTestApp(options: TestAppOptions = {}): Promise<TestA
       ...(body === undefined ? {} : { body: raw ? (body as string) : JSON.stringify(body) }),
       ...(signal === undefined ? {} : { signal }),
     })
+  }
+  const request: TestApp['request'] = async (method, path, options) => {
+    const response = await stream(method, path, options)
     const text = await response.text()
     transcript.push(`${method} ${path} ${JSON.stringify([...response.headers])} ${text}`)
     return { status: response.status, headers: response.headers, text, body: parse(text) }
@@ -119,6 +124,7 @@ export async function createTestApp(options: TestAppOptions = {}): Promise<TestA
     logLines,
     transcript,
     request,
+    stream,
     async register(input) {
       const answer = await request('POST', '/api/platform/databases', { body: { projectRef: 'default', ...input } })
       if (answer.status !== 201) throw new Error(`registration answered ${answer.status}: ${answer.text}`)

@@ -22,7 +22,7 @@ export function redisRecordsAuth(received: string[]): FakeBehaviour {
 }
 
 /** The first whole RESP array in the text, and how long it is; null while it has not all arrived. */
-function firstCommand(text: string): { readonly words: readonly string[]; readonly length: number } | null {
+export function firstCommand(text: string): { readonly words: readonly string[]; readonly length: number } | null {
   const count = /^\*(\d+)\r\n/.exec(text)
   if (count === null) return null
   const words: string[] = []
