@@ -2,6 +2,7 @@ import { openSync, closeSync, writeSync } from 'node:fs'
 import { Hono } from 'hono'
 import { DatabaseParams, Database } from '#routes/databases/schemas.ts'
 import { identification } from '#src/http/auth.ts'
+import { logObserver } from '#src/http/observation.ts'
 import { RequestState } from '#src/http/request-state.ts'
 import { createLog } from '#src/log.ts'
 import { toPublic } from '#src/registry/database.ts'
@@ -36,7 +37,7 @@ const logged = {
 /** In this process and without a socket: CPU time of `app.fetch`, and of each layer's own function where it can't be left out. */
 export async function measureLayers({ registry, keys, ids }: Stage, seconds: number): Promise<readonly Layer[]> {
   const sink = openSync('/dev/null', 'w')
-  const log = createLog('info', { write: (line) => writeSync(sink, line) })
+  const logRequest = logObserver(createLog('info', { write: (line) => writeSync(sink, line) }))
   await using server = await openInProcess(registry.url, keys)
   try {
     const hello = new Hono().get('/', (c) => c.text('hello'))
@@ -64,7 +65,7 @@ export async function measureLayers({ registry, keys, ids }: Stage, seconds: num
       },
       {
         name: 'layer: log line',
-        microseconds: await cost(() => log.info('request', { ...logged, database_id: row.id })),
+        microseconds: await cost(() => logRequest({ ...logged, database_id: row.id, code: undefined })),
       },
       {
         name: 'layer: state and authentication',

@@ -12,6 +12,7 @@ import { measureScale, printScale } from './scale.ts'
 import { startBare } from './server.ts'
 import { openStage, openStores, type Stage } from './stage.ts'
 import { measureStart, printStart } from './start.ts'
+import { measureWebdis, printWebdis } from './webdis.ts'
 import { createRunner, findWrk, type RunLoad, versionOf } from './wrk.ts'
 
 /**
@@ -21,7 +22,14 @@ import { createRunner, findWrk, type RunLoad, versionOf } from './wrk.ts'
 const usage = 'bun run bench [--quick] [--only <name>]... [--seconds n] [--rounds n] [--connections n] [--output file]'
 
 try {
-  const options = readOptions(process.argv.slice(2), [...operationNames(), 'start', 'layers', 'access', 'scale'])
+  const options = readOptions(process.argv.slice(2), [
+    ...operationNames(),
+    'start',
+    'layers',
+    'access',
+    'scale',
+    'webdis',
+  ])
   deletePostgresVariables()
   process.exitCode = (await bench(options)) === 0 ? 0 : 1
 } catch (error) {
@@ -46,6 +54,8 @@ async function bench(options: Options): Promise<number> {
   const start = wanted('start') ? await measureStart(stage, folder, quick ? 1 : 5) : null
   if (start !== null) printStart(start)
   const loads = operations.length === 0 ? null : await measureOperations(operations, stage, folder, run, options)
+  const webdis = wanted('webdis') ? await measureWebdis(stage, stores.redis, folder, run, options) : null
+  if (webdis !== null) printWebdis(webdis)
   const layers = wanted('layers') ? await measureLayers(stage, quick ? 1 : 6) : null
   if (layers !== null) printLayers(layers)
   const access = wanted('access') ? await measureAccess(stage, quick ? 1 : 4) : null
@@ -61,11 +71,14 @@ async function bench(options: Options): Promise<number> {
     options: { quick, seconds, rounds, connections },
     start,
     ...loads,
+    webdis,
     layers,
     access,
     scale,
   })
-  return [...(loads?.operations ?? []), ...(scale?.rows ?? [])].filter(({ failure }) => failure !== undefined).length
+  return [...(loads?.operations ?? []), ...(webdis ?? []), ...(scale?.rows ?? [])].filter(
+    ({ failure }) => failure !== undefined,
+  ).length
 }
 
 async function measureOperations(
