@@ -3,7 +3,6 @@ import { readCursor, signCursor } from '#src/credentials/signed.ts'
 import { redis } from '#src/engines/redis/engine.ts'
 import { withFewer } from '#src/engines/redis/types/hash-values.ts'
 import { requireJson } from '#src/engines/redis/types/modules.ts'
-import { ApiError } from '#src/errors.ts'
 import { body, contract, databaseFailures, failures, json } from '#src/http/contract.ts'
 import { reply } from '#src/http/reply.ts'
 import { booleanQuery, DatabaseIdParams, wholeNumber } from '#src/http/fields.ts'
@@ -11,6 +10,7 @@ import { createRouter } from '#src/http/router.ts'
 import { pageCursor } from '../parameters.ts'
 import { KeyReport, PutKey } from './key-schemas.ts'
 import { DatabaseNumber, Encoding, keyOf, KeyName, RedisValue } from './schemas.ts'
+import { noSuchKey } from '#src/engines/redis/errors.ts'
 
 const get = contract({
   method: 'get',
@@ -145,6 +145,6 @@ export const key = createRouter()
     const name = keyOf(key, encoding)
     using session = await c.env.deps.open(redis, databaseId, call)
     const isRemoved = await session.in(db, call, ({ lifecycle }) => lifecycle.remove(name, call))
-    if (!isRemoved) throw new ApiError('NOT_FOUND', 'There is no such key.')
+    if (!isRemoved) throw noSuchKey()
     return c.body(null, 204)
   })

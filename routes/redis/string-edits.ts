@@ -1,11 +1,11 @@
 import type { Context } from 'hono'
 import { redis } from '#src/engines/redis/engine.ts'
 import type { StringEdits } from '#src/engines/redis/types/string-edits.ts'
-import { ApiError } from '#src/errors.ts'
 import { reply } from '#src/http/reply.ts'
 import type { Env } from '#src/http/env.ts'
 import { createRouter } from '#src/http/router.ts'
 import { append, compareAndSet, exchange, increment, setRange, take } from './string-edit-contracts.ts'
+import { noSuchKey } from '#src/engines/redis/errors.ts'
 
 /** Runs an edit on the database that a request names. */
 async function edit<T>(
@@ -59,7 +59,7 @@ export const stringEdits = createRouter()
     const { key, encoding } = c.req.valid('json')
     const { databaseId } = c.req.valid('param')
     const taken = await edit(c, databaseId, c.req.valid('query').db, (edits) => edits.take(key, encoding, c.env.call))
-    if (taken === null) throw new ApiError('NOT_FOUND', 'There is no such key.')
+    if (taken === null) throw noSuchKey()
     return reply(c, take, 200, { key, ...taken })
   })
   .openapi(compareAndSet, async (c) => {

@@ -92,6 +92,10 @@ export function translateStart(error: unknown): ApiError {
   )
 }
 
+export function noSuchKey(): ApiError {
+  return new ApiError('NOT_FOUND', 'There is no such key.')
+}
+
 /** A reply of another shape than the command's. */
 export function notRedis(): ApiError {
   return failed('protocol', 'The server answers as no Redis does. Check port and type.')

@@ -7,6 +7,7 @@ import { ttlOf } from './keys.ts'
 import { noteOnType } from '../types/modules.ts'
 import { type Encoding, fromBytes, type RedisValue, toArgument, toBytes } from '../values.ts'
 import { goOn, writeAtOnce, writeWatched } from '../types/watched.ts'
+import { noSuchKey } from '../errors.ts'
 
 /** Where a page of a value begins: what the page before told, and the type it was of. */
 export interface KeyPosition {
@@ -81,7 +82,7 @@ export function createKey(lanes: Lanes, { maxValueBytes, maxResponseBytes }: Lim
         ['memory', 'usage', key, 'SAMPLES', memorySamples],
       )
       const type = textOf(before)
-      if (type === 'none') throw notFound()
+      if (type === 'none') throw noSuchKey()
       if (from !== undefined && from.type !== type)
         throw new ApiError('DB_CONFLICT', 'The key holds another type than when the page before was read. Begin anew.')
       const reader = pageReaders.get(type)
@@ -180,8 +181,4 @@ function numberOf(text: string | null): number | null {
 function unlessWrongType(error: unknown): undefined {
   const { details } = error as Partial<ApiError>
   if ((details as { readonly code?: string } | undefined)?.code !== 'WRONGTYPE') throw error
-}
-
-function notFound(): ApiError {
-  return new ApiError('NOT_FOUND', 'There is no such key.')
 }

@@ -5,6 +5,7 @@ import type { Lanes, Outcome } from '../commands.ts'
 import { ttlOf } from './keys.ts'
 import { throwFailure } from '../types/modules.ts'
 import { type RedisValue, toArgument } from '../values.ts'
+import { noSuchKey } from '../errors.ts'
 
 /** One change of a key that leaves its value as it is. */
 export type KeyChange =
@@ -43,7 +44,7 @@ export function createLifecycle({ shared }: Lanes): Lifecycle {
     const left = 'rename' in wanted ? toArgument(wanted.rename.to) : key
     const outcomes = await shared.each(call, 'writes', ['exists', key], command, ['pttl', left])
     const [existed, done, ttl] = outcomes
-    if (replyOf(existed) === '0') throw new ApiError('NOT_FOUND', 'There is no such key.')
+    if (replyOf(existed) === '0') throw noSuchKey()
     if (done !== undefined && 'error' in done) return throwFailure(done.error, shared, call, command)
     const changed = replyOf(done) !== '0'
     if (!changed && ('rename' in wanted || 'copy' in wanted))

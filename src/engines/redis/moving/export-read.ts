@@ -1,7 +1,7 @@
 import { type Call, throwIfOver } from '../../engine.ts'
 import type { BatchCommand, Reply } from '../wire/batch.ts'
 import type { Commands } from '../commands.ts'
-import { bytesOf, partsOf } from '../watch/watch.ts'
+import { bytesIn, listIn } from '../replies.ts'
 import { isTooLarge } from '../errors.ts'
 
 /** A member of a collection, in the order of its line: an element, a member, a pair, or an entry's id and pairs. */
@@ -31,16 +31,16 @@ export function wholeRead(type: string, key: Buffer): BatchCommand {
 /** The members of a reply to `wholeRead`; a string is one of its own. */
 export function membersIn(type: string, reply: Reply | undefined): readonly Member[] {
   if (reply === null) return []
-  if (type === 'string') return [{ parts: [bytesOf(reply)] }]
-  if (type === 'stream') return partsOf(reply).map(entryIn)
-  const flat = partsOf(reply).map(bytesOf)
+  if (type === 'string') return [{ parts: [bytesIn(reply)] }]
+  if (type === 'stream') return listIn(reply).map(entryIn)
+  const flat = listIn(reply).map(bytesIn)
   if (type === 'list' || type === 'set') return flat.map((bytes) => ({ parts: [bytes] }))
   return flat.flatMap((bytes, at) => (at % 2 === 0 ? [{ parts: [bytes, flat[at + 1] ?? bytes] }] : []))
 }
 
 function entryIn(reply: Reply): Member {
-  const [id, fields] = partsOf(reply)
-  return { parts: [bytesOf(id), ...partsOf(fields).map(bytesOf)], isEntry: true }
+  const [id, fields] = listIn(reply)
+  return { parts: [bytesIn(id), ...listIn(fields).map(bytesIn)], isEntry: true }
 }
 
 const firstCount = 16
@@ -103,7 +103,7 @@ function partIn(
   count: number,
 ): readonly [members: readonly Member[], next: string | undefined] {
   if (type === 'string') {
-    const bytes = bytesOf(reply)
+    const bytes = bytesIn(reply)
     return [[{ parts: [bytes] }], bytes.length < chunkBytes ? undefined : String(Number(place) + chunkBytes)]
   }
   if (type === 'list' || type === 'stream') {
@@ -112,8 +112,8 @@ function partIn(
     const lastId = members.at(-1)?.parts[0]?.toString('latin1')
     return [members, type === 'list' ? String(Number(place) + count) : `(${lastId}`]
   }
-  const [cursor, items] = partsOf(reply)
-  const next = bytesOf(cursor).toString('latin1')
+  const [cursor, items] = listIn(reply)
+  const next = bytesIn(cursor).toString('latin1')
   return [membersIn(type, items), next === '0' ? undefined : next]
 }
 
@@ -131,15 +131,15 @@ export const stateReads = (key: Buffer): readonly BatchCommand[] => [
 
 export function streamStateIn(stream: Reply | undefined, groups: Reply | undefined): StreamState {
   return {
-    last_id: bytesOf(propertyOf(stream, 'last-generated-id')).toString('latin1'),
-    groups: partsOf(groups).map((group) => ({
-      name: bytesOf(propertyOf(group, 'name')),
-      lastDelivered: bytesOf(propertyOf(group, 'last-delivered-id')).toString('latin1'),
+    last_id: bytesIn(propertyOf(stream, 'last-generated-id')).toString('latin1'),
+    groups: listIn(groups).map((group) => ({
+      name: bytesIn(propertyOf(group, 'name')),
+      lastDelivered: bytesIn(propertyOf(group, 'last-delivered-id')).toString('latin1'),
     })),
   }
 }
 
 function propertyOf(reply: Reply | undefined, name: string): Reply | undefined {
-  const items = partsOf(reply)
-  return items[items.findIndex((item, at) => at % 2 === 0 && bytesOf(item).toString('latin1') === name) + 1]
+  const items = listIn(reply)
+  return items[items.findIndex((item, at) => at % 2 === 0 && bytesIn(item).toString('latin1') === name) + 1]
 }

@@ -6,7 +6,8 @@ import { isTooLarge, replyCode } from '../errors.ts'
 import { dumpLine, errorLine, type KeyHead, linesOf } from './export-lines.ts'
 import { membersIn, readMembers, stateReads, streamStateIn, typedTypes, wholeRead } from './export-read.ts'
 import { openSource } from './export-source.ts'
-import { type Apart, bytesOf, partsOf } from '../watch/watch.ts'
+import type { Apart } from '../watch/watch.ts'
+import { bytesIn, listIn } from '../replies.ts'
 
 export interface ExportRequest {
   readonly pattern: string
@@ -46,11 +47,11 @@ export async function* exportKeys(
     throwIfOver(call)
     const options = ['MATCH', pattern, 'COUNT', count, ...(type === undefined ? [] : ['TYPE', type])]
     const [reply] = await commands.send(call, 'reads', ['scan', cursor, ...options])
-    const [next, keys] = partsOf(reply)
-    cursor = bytesOf(next).toString('latin1')
+    const [next, keys] = listIn(reply)
+    cursor = bytesIn(next).toString('latin1')
     // Where few match, more are looked at.
-    count = partsOf(keys).length === 0 ? sparseKeys : pageKeys
-    for (const group of groupsOf(await describe(partsOf(keys).map(bytesOf))))
+    count = listIn(keys).length === 0 ? sparseKeys : pageKeys
+    for (const group of groupsOf(await describe(listIn(keys).map(bytesIn))))
       yield* group.length === 1 ? alone(group) : together(group)
   } while (cursor !== '0')
   yield { end: counts }

@@ -6,9 +6,9 @@ import type { Commands } from '../commands.ts'
 import { matchesGlob } from './hash-glob.ts'
 import { type CappedValue, capped, itemTooLarge, leftOut, withinAnswer } from './hash-values.ts'
 import { goOn } from '../keyspace/scan-loop.ts'
-import { bytesIn, listIn, noSuchKey, pairsIn, textIn } from './set-replies.ts'
+import { bytesIn, listIn, pairsIn, textIn } from '../replies.ts'
 import { type Encoding, fromBytes, type RedisValue, toArgument } from '../values.ts'
-import { isTooLarge } from '../errors.ts'
+import { noSuchKey, isTooLarge } from '../errors.ts'
 
 /** Where a page begins: at a cursor of HSCAN, or behind a place in the order of the fields' bytes, which is base64. */
 export type HashPosition = { readonly scan: string } | { readonly after: string }

@@ -4,9 +4,10 @@ import type { BatchCommand } from '../wire/batch.ts'
 import type { Lanes } from '../commands.ts'
 import { type HashEntry, type HashPage, type HashPageRequest, readHashPage, ttlOfField } from './hash-pages.ts'
 import { capped, leftOut } from './hash-values.ts'
-import { bytesIn, listIn, noSuchKey } from './set-replies.ts'
+import { bytesIn, listIn } from '../replies.ts'
 import { fromBytes, type RedisValue, toArgument, toBytes } from '../values.ts'
 import { writeAtOnce, writeWatched } from './watched.ts'
+import { noSuchKey } from '../errors.ts'
 
 export interface HashFieldRequest extends Pick<HashPageRequest, 'key' | 'encoding' | 'fieldTtls'> {
   readonly field: RedisValue

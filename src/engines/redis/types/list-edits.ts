@@ -1,7 +1,7 @@
 import { ApiError } from '../../../errors.ts'
 import type { BatchCommand, Reply } from '../wire/batch.ts'
-import { noSuchKey } from './set-replies.ts'
 import { type RedisValue, toBytes } from '../values.ts'
+import { noSuchKey } from '../errors.ts'
 
 /** An element that must be at a position. */
 export interface Expectation {

@@ -1,9 +1,9 @@
 import type { Call, Limits } from '../../engine.ts'
 import type { Commands } from '../commands.ts'
 import { type CappedValue, capped, withinAnswer } from './hash-values.ts'
-import { bytesIn, listIn, noSuchKey } from './set-replies.ts'
+import { bytesIn, listIn } from '../replies.ts'
 import { type Encoding, type RedisValue, toArgument } from '../values.ts'
-import { isTooLarge } from '../errors.ts'
+import { noSuchKey, isTooLarge } from '../errors.ts'
 
 export interface ListPageRequest {
   readonly key: RedisValue

@@ -6,9 +6,10 @@ import type { Lanes } from '../commands.ts'
 import { type CappedValue, capped, withinAnswer } from './hash-values.ts'
 import { assertExpected, isPlainRefusal, readsOf, whyNotAt } from './list-edits.ts'
 import { type ListPage, type ListPageRequest, readListPage } from './list-pages.ts'
-import { bytesIn, listIn, noSuchKey } from './set-replies.ts'
+import { bytesIn, listIn } from '../replies.ts'
 import { type Encoding, fromBytes, type RedisValue, toArgument } from '../values.ts'
 import { writeAtOnce, writeWatched } from './watched.ts'
+import { noSuchKey } from '../errors.ts'
 
 /** An end of a list. */
 export type Side = 'left' | 'right'

@@ -2,8 +2,9 @@ import type { Call } from '../../engine.ts'
 import type { Commands } from '../commands.ts'
 import { type Bounds, lexBounds, scoreBounds } from './set-bounds.ts'
 import { maxCursorBytes, type Position } from './set-pages.ts'
-import { cut, type CutMark, listIn, noSuchKey, pairsIn, textIn } from './set-replies.ts'
+import { cut, type CutMark, listIn, pairsIn, textIn } from '../replies.ts'
 import { type Encoding, type RedisValue, toArgument } from '../values.ts'
+import { noSuchKey } from '../errors.ts'
 
 /** A member with its score as the server prints it. */
 export interface SortedMember extends CutMark {

@@ -1,9 +1,9 @@
-import { timedOut } from '../../dial-errors.ts'
-import { type Call, throwIfOver } from '../../engine.ts'
+import type { Call } from '../../engine.ts'
 import type { Reply } from '../wire/batch.ts'
 import type { Commands } from '../commands.ts'
+import { goOn } from '../keyspace/scan-loop.ts'
 import { pageByName, type Position } from './set-pages.ts'
-import { bytesIn, listIn, pairsIn, textIn } from './set-replies.ts'
+import { bytesIn, listIn, pairsIn, textIn } from '../replies.ts'
 
 export interface MemberScan {
   readonly command: 'sscan' | 'zscan'
@@ -59,12 +59,4 @@ export async function scanMembers(
 
 function elementsOf(command: MemberScan['command'], items: readonly Reply[]): readonly Element[] {
   return command === 'zscan' ? pairsIn(items) : items.map((member) => [bytesIn(member), Buffer.alloc(0)])
-}
-
-function goOn(call: Call): void {
-  try {
-    throwIfOver(call)
-  } catch (error) {
-    throw timedOut('The caller left, or its time ran out before the scan was done.', error)
-  }
 }

@@ -2,9 +2,10 @@ import { ApiError } from '../../../errors.ts'
 import type { Call, Limits } from '../../engine.ts'
 import type { Commands, Lanes } from '../commands.ts'
 import type { Position } from './set-pages.ts'
-import { bytesIn, cut, type CutMark, listIn, noSuchKey } from './set-replies.ts'
+import { bytesIn, cut, type CutMark, listIn } from '../replies.ts'
 import { scanMembers } from './set-scan.ts'
 import { type Encoding, type RedisValue, toArgument } from '../values.ts'
+import { noSuchKey } from '../errors.ts'
 
 export interface SetMember extends CutMark {
   readonly member: RedisValue

@@ -3,9 +3,10 @@ import type { BatchCommand } from '../wire/batch.ts'
 import type { Lanes } from '../commands.ts'
 import { pageInOrder, type RangeRequest, sortedMember, type SortedPage } from './set-ranges.ts'
 import type { Position } from './set-pages.ts'
-import { noSuchKey, textIn } from './set-replies.ts'
+import { textIn } from '../replies.ts'
 import { scanMembers } from './set-scan.ts'
 import { type Encoding, type RedisValue, toArgument } from '../values.ts'
+import { noSuchKey } from '../errors.ts'
 
 /** What is added: the score as Redis takes it, `1.5`, `-inf`, `1e308`. */
 export interface ScoredMember {

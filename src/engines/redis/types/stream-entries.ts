@@ -2,8 +2,9 @@ import { ApiError } from '../../../errors.ts'
 import type { Call } from '../../engine.ts'
 import type { BatchCommand, Reply } from '../wire/batch.ts'
 import type { Commands, Effect } from '../commands.ts'
-import { bytesIn, cut, type CutMark, listIn, noSuchKey, pairsIn, textIn } from './set-replies.ts'
+import { bytesIn, cut, type CutMark, listIn, pairsIn, textIn } from '../replies.ts'
 import { type Encoding, fromBytes, type RedisValue } from '../values.ts'
+import { noSuchKey } from '../errors.ts'
 
 export interface StreamField extends CutMark {
   readonly field: RedisValue

@@ -3,7 +3,7 @@ import type { Call, Limits } from '../../engine.ts'
 import type { Reply } from '../wire/batch.ts'
 import type { Lanes } from '../commands.ts'
 import type { Position } from './set-pages.ts'
-import { textIn } from './set-replies.ts'
+import { textIn } from '../replies.ts'
 import {
   entriesIn,
   entryIn,

@@ -1,7 +1,7 @@
 import { ApiError } from '../../../errors.ts'
 import type { Call, Limits } from '../../engine.ts'
 import type { Lanes } from '../commands.ts'
-import { notRedis } from '../errors.ts'
+import { noSuchKey, notRedis } from '../errors.ts'
 import { ttlOf } from '../keyspace/keys.ts'
 import { type Encoding, fromBytes, type RedisValue, toArgument, toBytes } from '../values.ts'
 
@@ -57,7 +57,7 @@ export function createStrings({ shared, alone }: Lanes, limits: Limits): Strings
     const asked = shared.send(call, 'reads', ['pttl', key], ['getrange', key, '0', maxValueBytes])
     return asked.then(([ttl, bytes]) => {
       if (!(bytes instanceof Buffer)) throw notRedis()
-      if (Number(ttl) === -2) throw absent()
+      if (Number(ttl) === -2) throw noSuchKey()
       if (bytes.length > limits.maxValueBytes) return refuseLength(key, bytes.length, call)
       const entry: StringEntry = {
         key: encoding === 'utf8' ? name : fromBytes(toBytes(name), encoding),
@@ -72,7 +72,7 @@ export function createStrings({ shared, alone }: Lanes, limits: Limits): Strings
   // A key that went between the two commands reads like an empty value.
   async function stillThere(key: string | Buffer, entry: StringEntry, call: Call): Promise<StringEntry> {
     const [found] = await shared.send(call, 'reads', ['exists', key])
-    if (found === '0') throw absent()
+    if (found === '0') throw noSuchKey()
     return entry
   }
 
@@ -92,7 +92,7 @@ export function createStrings({ shared, alone }: Lanes, limits: Limits): Strings
       commands.send(call, 'reads', ['getrange', key, String(start), String(last)], ['strlen', key], ['pttl', key]),
     )
     if (!(bytes instanceof Buffer)) throw notRedis()
-    if (Number(ttl) === -2) throw absent()
+    if (Number(ttl) === -2) throw noSuchKey()
     return {
       key: encoding === 'utf8' ? name : fromBytes(toBytes(name), encoding),
       type: 'string',
@@ -113,8 +113,4 @@ export function createStrings({ shared, alone }: Lanes, limits: Limits): Strings
     if (request.xx) flags.push('XX')
     return shared.send(call, 'writes', ['set', key, value, ...flags]).then(([reply]) => reply !== null)
   }
-}
-
-function absent(): ApiError {
-  return new ApiError('NOT_FOUND', 'There is no such key.')
 }

@@ -1,6 +1,7 @@
 import type { Call } from '../../engine.ts'
 import { notRedis } from '../errors.ts'
-import { bytesOf, type Watcher } from './watch.ts'
+import type { Watcher } from './watch.ts'
+import { bytesIn } from '../replies.ts'
 
 /** One command that a server ran. */
 export interface MonitoredCommand {
@@ -36,7 +37,7 @@ export async function* monitorCommands(
   let isLooking = false
   try {
     for await (const reply of watcher.replies(looking, ['monitor'])) {
-      const line = bytesOf(reply)
+      const line = bytesIn(reply)
       if (!isLooking) {
         isLooking = true
         yield null

@@ -2,7 +2,8 @@ import type { Call } from '../../engine.ts'
 import type { Reply } from '../wire/batch.ts'
 import type { Lanes } from '../commands.ts'
 import { type RedisValue, toArgument } from '../values.ts'
-import { bytesOf, partsOf, type Watcher } from './watch.ts'
+import type { Watcher } from './watch.ts'
+import { bytesIn, listIn } from '../replies.ts'
 
 /** Messages to whoever listens now. */
 export interface Publishing {
@@ -52,12 +53,12 @@ export async function* subscribe(
 }
 
 function messageOf(reply: Reply): Message | undefined {
-  const [kind, first, second, third] = partsOf(reply)
-  switch (bytesOf(kind).toString('latin1')) {
+  const [kind, first, second, third] = listIn(reply)
+  switch (bytesIn(kind).toString('latin1')) {
     case 'message':
-      return { channel: bytesOf(first), message: bytesOf(second) }
+      return { channel: bytesIn(first), message: bytesIn(second) }
     case 'pmessage':
-      return { pattern: bytesOf(first), channel: bytesOf(second), message: bytesOf(third) }
+      return { pattern: bytesIn(first), channel: bytesIn(second), message: bytesIn(third) }
     default:
       return undefined
   }

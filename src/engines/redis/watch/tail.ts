@@ -1,6 +1,7 @@
 import { type Call, untilAborted } from '../../engine.ts'
 import type { Reply } from '../wire/batch.ts'
-import { bytesOf, partsOf, type Watcher } from './watch.ts'
+import type { Watcher } from './watch.ts'
+import { bytesIn, listIn } from '../replies.ts'
 import { isTooLarge } from '../errors.ts'
 
 /** An entry of a stream; names may repeat. */
@@ -64,8 +65,8 @@ async function* entriesBehind(
     const [reply] = await untilAborted(asked, call.signal)
     // Nothing came within the time.
     if (reply === null || reply === undefined) continue
-    for (const stream of partsOf(reply))
-      for (const entry of partsOf(partsOf(stream)[1])) {
+    for (const stream of listIn(reply))
+      for (const entry of listIn(listIn(stream)[1])) {
         const read = entryOf(entry)
         last = read.id
         yield read
@@ -76,13 +77,13 @@ async function* entriesBehind(
 // `$` of XREAD would be another end each time it is asked.
 async function lastIdOf({ commands }: Watcher, key: string | Buffer, call: Call): Promise<string> {
   const [entries] = await commands.send(call, 'reads', ['xrevrange', key, '+', '-', 'COUNT', one])
-  const [newest] = partsOf(entries)
+  const [newest] = listIn(entries)
   return newest === undefined ? '0-0' : entryOf(newest).id
 }
 
 function entryOf(reply: Reply): TailEntry {
-  const [id, fields] = partsOf(reply)
-  const flat = partsOf(fields).map(bytesOf)
+  const [id, fields] = listIn(reply)
+  const flat = listIn(fields).map(bytesIn)
   const pairs = flat.flatMap((name, at): [Buffer, Buffer][] => (at % 2 === 0 ? [[name, flat[at + 1] ?? name]] : []))
-  return { id: bytesOf(id).toString('latin1'), fields: pairs }
+  return { id: bytesIn(id).toString('latin1'), fields: pairs }
 }

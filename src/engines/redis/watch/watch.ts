@@ -3,7 +3,6 @@ import { type Call, callWithin, type Limits } from '../../engine.ts'
 import type { BatchCommand, Reply } from '../wire/batch.ts'
 import type { Channel, Link } from '../wire/channel.ts'
 import type { Commands } from '../commands.ts'
-import { notRedis } from '../errors.ts'
 import { repliesOf } from './watch-takeover.ts'
 
 /** Connections for one stream alone, in one logical database: beside the pool, and closed when the stream ends or its caller leaves. */
@@ -88,16 +87,4 @@ async function select(commands: Commands, database: number, call: Call): Promise
   if (outcome === undefined || 'reply' in outcome) return
   const { cause } = outcome.error
   throw new ApiError('DB_QUERY_ERROR', 'The server has no database of this number.', { cause })
-}
-
-/** The parts of a reply that is a list. */
-export function partsOf(reply: Reply | undefined): readonly Reply[] {
-  if (!Array.isArray(reply)) throw notRedis()
-  return reply as readonly Reply[]
-}
-
-/** The bytes of a reply that is a string. */
-export function bytesOf(reply: Reply | undefined): Buffer {
-  if (!(reply instanceof Buffer)) throw notRedis()
-  return reply
 }

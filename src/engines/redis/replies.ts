@@ -1,8 +1,7 @@
 import { isUtf8 } from 'node:buffer'
-import { ApiError } from '../../../errors.ts'
-import type { Reply } from '../wire/batch.ts'
-import { notRedis } from '../errors.ts'
-import { type Encoding, fromBytes, type RedisValue } from '../values.ts'
+import type { Reply } from './wire/batch.ts'
+import { notRedis } from './errors.ts'
+import { type Encoding, fromBytes, type RedisValue } from './values.ts'
 
 /** Says of a value that it is the beginning of a larger one; both are absent where it is whole. */
 export interface CutMark {
@@ -38,8 +37,4 @@ export function listIn(reply: Reply | undefined): readonly Reply[] {
 export function pairsIn(replies: readonly Reply[]): readonly (readonly [Buffer, Buffer])[] {
   if (replies.length % 2 !== 0) throw notRedis()
   return Array.from({ length: replies.length / 2 }, (_, at) => [bytesIn(replies[at * 2]), bytesIn(replies[at * 2 + 1])])
-}
-
-export function noSuchKey(): ApiError {
-  return new ApiError('NOT_FOUND', 'There is no such key.')
 }
