@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'bun:test'
 import { createServer, connect, type Socket } from 'node:net'
 import fc from 'fast-check'
-import type { Reply } from '#src/engines/redis/wire/batch.ts'
+import type { Receiver, Reply } from '#src/engines/redis/wire/batch.ts'
 import { ReplyReader } from '#src/engines/redis/wire/reply-reader.ts'
 import { takeOver } from '#src/engines/redis/wire/wire.ts'
 
@@ -98,10 +98,12 @@ describe('a wire', () => {
   }
   const asking = (wire: ReturnType<typeof takeOver>, count: number) =>
     new Promise<readonly [number, unknown]>((resolve) => {
-      const answer = (found: readonly Reply[], failure: unknown) => resolve([found.length, failure])
+      const replies: Reply[] = []
+      const answer = () => resolve([replies.length, receiver.failure])
+      const receiver: Receiver = { count, replies, failure: undefined, answer }
       wire.send(
         Array.from({ length: count }, () => ['ping'] as const),
-        { answer },
+        receiver,
       )
     })
 

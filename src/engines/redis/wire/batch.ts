@@ -6,9 +6,15 @@ export type Reply = Buffer | string | null | Error | readonly Reply[]
 /** A command's name, in lower case by custom, and its arguments. */
 export type BatchCommand = readonly [name: string, ...args: (string | Buffer)[]]
 
-/** Who is told all replies of a send at once, an error in its place; `failure` is the first error, or what ended the connection. */
+/** Who waits for the replies of one send. */
 export interface Receiver {
-  answer(replies: readonly Reply[], failure: unknown): void
+  /** How many replies there will be; each is put into `replies`, an error too. */
+  readonly count: number
+  readonly replies: Reply[]
+  /** The first error among them. */
+  failure: unknown
+  /** All replies are there, or the connection has ended by `failure`. */
+  answer(): void
 }
 
 /** Commands as arrays of bulk strings (https://redis.io/docs/latest/develop/reference/protocol-spec/#sending-commands-to-a-redis-server). */

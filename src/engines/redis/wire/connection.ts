@@ -6,7 +6,7 @@ import { timedOut } from '../../dial-errors.ts'
 import { type Call, untilAborted } from '../../engine.ts'
 import type { HostPort } from '../../srv.ts'
 import type { Target } from '../../target.ts'
-import { writeTogether } from './batch.ts'
+import { type Receiver, writeTogether } from './batch.ts'
 import { takeOver, type Wire } from './wire.ts'
 import { replyTooLarge, translateAuth, translateSelect, translateStart } from '../errors.ts'
 
@@ -21,7 +21,7 @@ export interface Connection {
   /** A command was answered; a single reply may take so many bytes at the most. */
   answered(): void
   /** Takes the socket over from ioredis, whose client can send nothing more. */
-  takeOver(): Wire
+  takeOver<R extends Receiver>(): Wire<R>
   close(): Promise<void>
 }
 

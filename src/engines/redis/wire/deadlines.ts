@@ -1,5 +1,8 @@
+import type { Receiver } from './batch.ts'
+import type { Wire } from './wire.ts'
+
 /** Something that is waited for until a moment, in `performance.now()` milliseconds. */
-export interface Waiting {
+export interface Waiting extends Receiver {
   readonly until: number
   expire(): void
 }
@@ -7,33 +10,30 @@ export interface Waiting {
 // How late something may expire.
 const lookEveryMs = 50
 
-/** Expires what is waited for too long, by one timer for all: a timer of its own costs a command more than the rest of its bookkeeping. */
+/**
+ * Expires what a wire waits for too long, by one timer for all and the wire's own list: a timer, or only a place in a set, costs a command
+ * more than the rest of its bookkeeping.
+ */
 export class Deadlines {
-  readonly #waiting = new Set<Waiting>()
+  readonly #wire: Wire<Waiting>
   #isLooking = false
 
-  add(waiting: Waiting): void {
-    this.#waiting.add(waiting)
-    if (!this.#isLooking) this.#lookLater()
+  constructor(wire: Wire<Waiting>) {
+    this.#wire = wire
   }
 
-  delete(waiting: Waiting): void {
-    this.#waiting.delete(waiting)
-  }
-
-  #lookLater(): void {
+  /** Looks for as long as something is waited for. */
+  watch(): void {
+    if (this.#isLooking) return
     this.#isLooking = true
     setTimeout(() => this.#look(), lookEveryMs)
   }
 
   #look(): void {
     const now = performance.now()
-    for (const waiting of this.#waiting) {
-      if (waiting.until > now) continue
-      this.#waiting.delete(waiting)
-      waiting.expire()
-    }
+    const waiting = this.#wire.waiting()
+    for (const one of waiting) if (one.until <= now) one.expire()
     this.#isLooking = false
-    if (this.#waiting.size > 0) this.#lookLater()
+    if (waiting.length > 0) this.watch()
   }
 }

@@ -2,7 +2,7 @@ import type { ApiError } from '../../../errors.ts'
 import type { Call } from '../../engine.ts'
 import type { Receiver, Reply } from './batch.ts'
 import type { Commands, Effect } from '../commands.ts'
-import { Deadlines, type Waiting } from './deadlines.ts'
+import { Deadlines } from './deadlines.ts'
 import { replyCode } from '../errors.ts'
 import type { Wire } from './wire.ts'
 
@@ -24,17 +24,19 @@ export interface Exchange {
 }
 
 /** The commands of one connection. */
-export function createExchanges(wire: Wire, owner: ExchangeOwner): Commands {
-  const deadlines = new Deadlines()
+export function createExchanges(wire: Wire<Pending>, owner: ExchangeOwner): Commands {
+  const deadlines = new Deadlines(wire)
   return {
     send(call, effect, ...commands) {
-      const pending = new Pending(owner, deadlines, call, effect, false)
+      const pending = new Pending(owner, call, effect, commands.length, false)
       wire.send(commands, pending)
+      deadlines.watch()
       return pending.promise
     },
     each(call, effect, ...commands) {
-      const pending = new Pending(owner, deadlines, call, effect, true)
+      const pending = new Pending(owner, call, effect, commands.length, true)
       wire.send(commands, pending)
+      deadlines.watch()
       return pending.promise.then((replies) =>
         replies.map((reply) => (reply instanceof Error ? { error: owner.failed(pending, reply) } : { reply })),
       )
@@ -43,44 +45,51 @@ export function createExchanges(wire: Wire, owner: ExchangeOwner): Commands {
 }
 
 /** No signal: a command can not be taken back when its caller leaves, and is over in a moment. */
-class Pending implements Exchange, Receiver, Waiting {
+export class Pending implements Exchange, Receiver {
   readonly promise: Promise<readonly Reply[]>
   readonly effect: Effect
   readonly sent = performance.now()
-  readonly until: number
+  readonly count: number
+  readonly replies: Reply[] = []
+  failure: unknown = undefined
+  /** In `performance.now()` milliseconds. */
+  until: number
   readonly #owner: ExchangeOwner
-  readonly #deadlines: Deadlines
   readonly #errorsInPlace: boolean
-  readonly #resolve: (value: readonly Reply[]) => void
-  readonly #reject: (reason: unknown) => void
+  #resolve: (value: readonly Reply[]) => void = nothing
+  #reject: (reason: unknown) => void = nothing
 
-  constructor(owner: ExchangeOwner, deadlines: Deadlines, call: Call, effect: Effect, errorsInPlace: boolean) {
-    const { promise, resolve, reject } = Promise.withResolvers<readonly Reply[]>()
-    this.promise = promise
-    this.#resolve = resolve
-    this.#reject = reject
+  constructor(owner: ExchangeOwner, call: Call, effect: Effect, count: number, errorsInPlace: boolean) {
+    this.promise = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
     this.effect = effect
+    this.count = count
     this.until = Math.min(this.sent + owner.commandTimeoutMs, call.deadline)
     this.#owner = owner
-    this.#deadlines = deadlines
     this.#errorsInPlace = errorsInPlace
-    deadlines.add(this)
   }
 
-  answer(replies: readonly Reply[], failure: unknown): void {
-    this.#deadlines.delete(this)
+  answer(): void {
+    const { failure } = this
     if (failure === undefined) {
       this.#owner.answered()
-      this.#resolve(replies)
+      this.#resolve(this.replies)
       return
     }
     const failed = this.#owner.failed(this, failure)
     // What ended the connection is no command's own error.
-    if (this.#errorsInPlace && replyCode(failure) !== undefined) this.#resolve(replies)
+    if (this.#errorsInPlace && replyCode(failure) !== undefined) this.#resolve(this.replies)
     else this.#reject(failed)
   }
 
+  /** Its replies may come still, and are nobody's then. */
   expire(): void {
-    this.#reject(this.#owner.late(this, this.until >= this.sent + this.#owner.commandTimeoutMs))
+    const waitedLong = this.until >= this.sent + this.#owner.commandTimeoutMs
+    this.until = Number.POSITIVE_INFINITY
+    this.#reject(this.#owner.late(this, waitedLong))
   }
 }
+
+function nothing(): void {}

@@ -1,23 +1,18 @@
 import type { Socket } from 'node:net'
-import { type BatchCommand, encode, type Receiver, type Reply } from './batch.ts'
+import { type BatchCommand, encode, type Receiver } from './batch.ts'
 import { ReplyReader } from './reply-reader.ts'
 
 /** A socket on which commands are sent and answered in order. */
-export interface Wire {
+export interface Wire<R extends Receiver> {
   /** Sends in one go; the receiver is told all replies together. */
-  send(commands: readonly BatchCommand[], receiver: Receiver): void
-}
-
-interface Waiting {
-  readonly count: number
-  readonly receiver: Receiver
-  readonly replies: Reply[]
-  failure: unknown
+  send(commands: readonly BatchCommand[], receiver: R): void
+  /** Who is not answered yet. */
+  waiting(): readonly R[]
 }
 
 /** Reads and writes a socket on which nothing is under way, and that nobody else reads replies from. */
-export function takeOver(socket: Socket): Wire {
-  let waiting: Waiting[] = []
+export function takeOver<R extends Receiver>(socket: Socket): Wire<R> {
+  let waiting: R[] = []
   // Those before it are answered.
   let first = 0
   let broken: unknown
@@ -32,7 +27,7 @@ export function takeOver(socket: Socket): Wire {
       waiting = []
       first = 0
     }
-    asked.receiver.answer(asked.replies, asked.failure)
+    asked.answer()
   })
   socket.on('data', (chunk: Buffer) => {
     try {
@@ -47,16 +42,23 @@ export function takeOver(socket: Socket): Wire {
     const left = waiting.slice(first)
     waiting = []
     first = 0
-    for (const { receiver } of left) receiver.answer([], broken)
+    for (const receiver of left) end(receiver, broken)
   })
   return {
     send(commands, receiver) {
-      if (commands.length === 0) return queueMicrotask(() => receiver.answer([], undefined))
-      if (socket.destroyed) return queueMicrotask(() => receiver.answer([], broken ?? lost()))
-      waiting.push({ count: commands.length, receiver, replies: [], failure: undefined })
+      if (commands.length === 0) return queueMicrotask(() => receiver.answer())
+      if (socket.destroyed) return queueMicrotask(() => end(receiver, broken ?? lost()))
+      waiting.push(receiver)
       socket.write(encode(commands))
     },
+    waiting: () => waiting.slice(first),
   }
+}
+
+function end(receiver: Receiver, failure: unknown): void {
+  receiver.replies.length = 0
+  receiver.failure = failure
+  receiver.answer()
 }
 
 function lost(): Error {
