@@ -74,6 +74,7 @@ const origins = list.default([]).refine((values) => values.every((value) => /^ht
 export const environment = z.object({
   PORT: integer(0, 65_535, 3000),
   HOST: text.optional(),
+  WORKERS: integer(1, 64, 1),
   DATA_DIR: text.default('.data'),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   CORS_ORIGINS: origins,
@@ -218,6 +219,11 @@ export function loadConfig(env: Readonly<Record<string, string | undefined>>): C
   const production = given['DATABASE_URL'] !== undefined
   for (const name of production ? requiredInProduction : [])
     if (given[name] === undefined) problems.push(`${name}: is required with DATABASE_URL`)
+  if (parsed.success && parsed.data.WORKERS > 1) {
+    if (!production) problems.push('WORKERS: above 1 needs DATABASE_URL; the embedded registry is one process alone')
+    // Elsewhere one of them gets every connection.
+    if (process.platform !== 'linux') problems.push('WORKERS: above 1 needs Linux, which shares a port out')
+  }
   if (parsed.success && verifiesUsers(parsed.data) && issuerOf(parsed.data) === undefined)
     problems.push('JWT_ISSUER: is required with SUPABASE_JWT_SECRET and JWKS_URL, unless SUPABASE_URL is given')
   if (!parsed.success || problems.length > 0) throw new ConfigError(problems)

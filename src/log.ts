@@ -20,27 +20,29 @@ export interface Log {
 }
 
 /** Where lines go; `flushSync` writes those that wait. */
-interface Sink {
+export interface Sink {
   write(line: string): void
   flushSync?(): void
 }
 
 // A write for each request costs more than most requests, so lines are written together. Warnings and errors wait for nobody.
 const linesTogether = 65_536
+/** What a pipe takes whole from several processes that write to it (PIPE_BUF of Linux, pipe(7)). */
+export const wholeLines = 4_096
 const linesTogetherMs = 100
 const bytesPerCharacter = 3
 const levels = ['debug', 'info', 'warn', 'error', 'silent'] as const satisfies readonly LogLevel[]
 
-/** `destination` takes whole lines; standard output unless given. */
-export function createLog(level: LogLevel, destination?: Sink): Log {
-  const sink = destination ?? standardOutput()
+/** `sink` takes whole lines; standard output unless given. All lines have the fields of their `origin`. */
+export function createLog(level: LogLevel, sink: Sink = standardOutput(), origin: LogFields = {}): Log {
+  const source = JSON.stringify(origin).slice(1, -1).replace(/^./, ',$&')
   const lowest = levels.indexOf(level)
   const tellsInfo = levels.indexOf('info') >= lowest
   const write = (at: LogLevel, event: string, fields: object | undefined) => {
     if (levels.indexOf(at) < lowest) return
     const more = fields === undefined ? '{}' : JSON.stringify(fields)
     sink.write(
-      `{"level":"${at}",${timeField()},"event":${JSON.stringify(event)}${more === '{}' ? '' : ','}${more.slice(1)}\n`,
+      `{"level":"${at}",${timeField()}${source},"event":${JSON.stringify(event)}${more === '{}' ? '' : ','}${more.slice(1)}\n`,
     )
   }
   const writeNow = (at: LogLevel, event: string, fields?: LogFields, error?: unknown) => {
@@ -51,7 +53,7 @@ export function createLog(level: LogLevel, destination?: Sink): Log {
     debug: (event, fields) => write('debug', event, fields),
     info: (event, fields) => write('info', event, fields),
     infoText(event, fields) {
-      if (tellsInfo) sink.write(`{"level":"info",${timeField()},"event":"${event}",${fields}}\n`)
+      if (tellsInfo) sink.write(`{"level":"info",${timeField()}${source},"event":"${event}",${fields}}\n`)
     },
     warn: (event, fields, error) => writeNow('warn', event, fields, error),
     error: (event, fields, error) => writeNow('error', event, fields, error),
@@ -59,11 +61,12 @@ export function createLog(level: LogLevel, destination?: Sink): Log {
   }
 }
 
-function standardOutput(): Sink {
-  const file = new SonicBoom({ fd: 1, sync: true, contentMode: 'buffer', maxWrite: linesTogether })
+/** Writes lines together, so many bytes at once unless one line alone is longer. */
+export function standardOutput(together = linesTogether): Sink {
+  const file = new SonicBoom({ fd: 1, sync: true, contentMode: 'buffer', maxWrite: together })
   const write = file.write.bind(file) as unknown as (bytes: Buffer) => boolean
   // Bytes at once: a string that grew from lines is copied three times on its way out.
-  const waiting = Buffer.allocUnsafe(linesTogether)
+  const waiting = Buffer.allocUnsafe(together)
   let used = 0
   const flushSync = () => {
     if (used > 0) write(waiting.subarray(0, used))
@@ -74,8 +77,8 @@ function standardOutput(): Sink {
   return {
     write(line) {
       const most = line.length * bytesPerCharacter
-      if (used + most > linesTogether) flushSync()
-      if (most > linesTogether) write(Buffer.from(line))
+      if (used + most > together) flushSync()
+      if (most > together) write(Buffer.from(line))
       else used += waiting.write(line, used)
     },
     flushSync,

@@ -1,115 +1,21 @@
-import { createApp } from './app.ts'
 import { type Config, loadConfig, takeEnvironment } from './config.ts'
-import { createDeps, type Deps } from './deps.ts'
-import { codeOf } from './errors.ts'
-import { idleSeconds } from './http/limits.ts'
-import { lastResort } from './http/on-error.ts'
-import { createLog } from './log.ts'
+import { createLog, standardOutput, wholeLines } from './log.ts'
 import { startFailure } from './start-failure.ts'
 
-const secondSignalMs = 1_000
-const closeTimeoutMs = 2_000
-
 const environment = takeEnvironment(process.env)
-const config = readConfig()
-const log = createLog(config.LOG_LEVEL)
-process.on('unhandledRejection', (reason) => log.error('unhandled rejection', {}, reason))
-process.on('uncaughtException', (error) => log.error('uncaught exception', {}, error))
-
-// The start may take seconds, and the first process of a container ignores a signal that has no handler.
-const exit = () => process.exit(0)
-const signals = ['SIGTERM', 'SIGINT'] as const
-for (const signal of signals) process.on(signal, exit)
-
-const deps = await start()
-const server = await listen(deps)
-deps.policy.ownPort = server.port
-let stoppingSince: number | undefined
-for (const signal of signals) process.off(signal, exit).on(signal, () => void stop(signal))
-announce(config, deps, server.url)
-
-/** Stops accepting, lets what is in flight finish, closes every connection. A second signal, later than a doubled Ctrl-C, ends at once. */
-async function stop(signal: string): Promise<void> {
-  const now = performance.now()
-  if (stoppingSince !== undefined) {
-    if (now - stoppingSince > secondSignalMs) process.exit(1)
-    return
-  }
-  stoppingSince = now
-  deps.draining = true
-  deps.stopping.abort()
-  const stopped = server.stop()
-  log.info('draining', { signal, in_flight: server.pendingRequests })
-  const drained = await within(stopped, config.SHUTDOWN_DRAIN_MS)
-  if (!drained) await server.stop(true)
-  const closed = await within(deps[Symbol.asyncDispose](), closeTimeoutMs)
-  log.info('stopped', { drained, closed })
-  process.exit(0)
-}
-
-function readConfig(): Config {
-  try {
-    return loadConfig(environment)
-  } catch (error) {
-    return refuse(error)
-  }
-}
-
-async function start(): Promise<Deps> {
-  try {
-    return await createDeps(config, { log })
-  } catch (error) {
-    return refuse(error)
-  }
-}
-
-async function listen(deps: Deps): Promise<Bun.Server<unknown>> {
-  const app = createApp(deps)
-  try {
-    return Bun.serve({
-      port: config.PORT,
-      hostname: config.hostname,
-      // Above every route's own limit: Bun answers its own 413 with an empty body.
-      maxRequestBodySize:
-        Math.max(config.MAX_ENGINE_BODY_BYTES, config.MAX_REGISTRY_BODY_BYTES, config.MAX_IMPORT_BYTES) * 2,
-      idleTimeout: idleSeconds(config.REQUEST_TIMEOUT_MS),
-      fetch: app.fetch,
-      error: (error) => lastResort(error, log),
-    })
-  } catch (cause) {
-    await deps[Symbol.asyncDispose]()
-    const code = codeOf(cause)
-    const reason = code === 'EADDRINUSE' ? 'is in use' : `can't be listened on${code === undefined ? '' : ` (${code})`}`
-    return refuse(new Error(`Port ${config.PORT} on ${config.hostname} ${reason}: set PORT or HOST.`))
-  }
-}
-
-function refuse(error: unknown): never {
+try {
+  await run(loadConfig(environment))
+} catch (error) {
   const { line, exitCode } = startFailure(error)
   console.error(line)
   process.exit(exitCode)
 }
 
-function announce(running: Config, { serviceKeys }: Deps, url: URL): void {
-  log.info('listening', { url: url.href, mode: running.mode })
-  if (running.mode !== 'embedded') return
-  const key = running.BUN_API_KEY === undefined ? serviceKeys[0] : '$BUN_API_KEY'
-  console.error(`
-  Bun API listens on ${url.href}
-  Documentation     ${url.href}docs
-  Registry          ${running.DATA_DIR} (embedded)
-
-  curl -H "Authorization: Bearer ${key}" ${url.href}api/platform/databases
-`)
-}
-
-/** Whether the work was done in time. */
-async function within(work: PromiseLike<unknown>, ms: number): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>()
-  const timer = setTimeout(() => resolve(false), ms)
-  work.then(
-    () => resolve(true),
-    () => resolve(true),
-  )
-  return promise.finally(() => clearTimeout(timer))
+/** The server in this process, or in several beneath it. */
+async function run(config: Config): Promise<void> {
+  if (config.WORKERS === 1) return (await import('./serve.ts')).serve(config, createLog(config.LOG_LEVEL))
+  const log = createLog(config.LOG_LEVEL, standardOutput(wholeLines), { pid: process.pid })
+  if (process.argv.includes('worker')) return (await import('./serve.ts')).serve(config, log)
+  const { supervise } = await import('./workers.ts')
+  process.exit(await supervise(config, environment, log))
 }

@@ -1,4 +1,4 @@
-import { ConfigError } from './config.ts'
+import { type Config, ConfigError } from './config.ts'
 import { ApiError, codeOf } from './errors.ts'
 
 /** sysexits.h EX_CONFIG: the environment must be mended before a restart can help. */
@@ -14,4 +14,11 @@ export function startFailure(error: unknown): { readonly line: string; readonly 
     line: line.replaceAll('\n', ' ').replace(/:\/\/[^@\s]*@/g, '://****@'),
     exitCode: error instanceof ConfigError ? configurationExit : 1,
   }
+}
+
+/** Why a port can not be listened on. */
+export function portTaken({ PORT, hostname }: Pick<Config, 'PORT' | 'hostname'>, cause: unknown): Error {
+  const code = codeOf(cause)
+  const reason = code === 'EADDRINUSE' ? 'is in use' : `can't be listened on${code === undefined ? '' : ` (${code})`}`
+  return new Error(`Port ${PORT} on ${hostname} ${reason}: set PORT or HOST.`)
 }
