@@ -42,12 +42,19 @@ export function makeKeys(): Keys {
   return { BUN_API_KEY: key(), MULTI_DB_CRYPTO_KEY: key() }
 }
 
-/** The real entry as production runs it: external registry, one log line per request, `NODE_ENV` unset. */
-export function startBunApi(databaseUrl: string, keys: Keys, folder: string): Promise<BenchServer> {
+/** The real entry as production runs it: external registry, one log line per request, `NODE_ENV` unset. It has answered, by one worker at least. */
+export function startBunApi(databaseUrl: string, keys: Keys, folder: string, workers = 1): Promise<BenchServer> {
   return start({
     script: join(root, 'src', 'main.ts'),
     path: '/health',
-    env: { ...keys, ...noLimits, DATABASE_URL: databaseUrl, HOST: '127.0.0.1', EGRESS_ALLOW: '127.0.0.0/8' },
+    env: {
+      ...keys,
+      ...noLimits,
+      DATABASE_URL: databaseUrl,
+      HOST: '127.0.0.1',
+      EGRESS_ALLOW: '127.0.0.0/8',
+      WORKERS: String(workers),
+    },
     folder,
     headers: { authorization: `Bearer ${keys.BUN_API_KEY}` },
   })

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { findCommand } from '#test/support/debian.ts'
 import { freePorts } from '#test/support/ports.ts'
@@ -7,7 +8,7 @@ import { type Load, measure, type Spread } from './measure.ts'
 import { operationsOf } from './operations.ts'
 import type { Options } from './options.ts'
 import { printTable, rangeOf, round } from './report.ts'
-import { startBare } from './server.ts'
+import { startBare, startBunApi } from './server.ts'
 import { redisKey, type Stage } from './stage.ts'
 import type { RunLoad } from './wrk.ts'
 
@@ -28,10 +29,14 @@ export interface WebdisResult {
 const floor = 0.6
 const goal = 1
 const readyWithinMs = 5_000
+const webdisThreads = 4
 
-/** Webdis is a C server (https://webd.is) that does without keys, checks, limits and a log line; it has as many threads as by default. */
+/**
+ * Webdis is a C server (https://webd.is) that does without keys, checks, limits and a log line; it has its four threads. Measured are one
+ * process and as many workers as there are processors, four at the most.
+ */
 export async function measureWebdis(
-  { server, ids }: Stage,
+  { server, ids, keys, registry }: Stage,
   redis: RedisStore | null,
   folder: string,
   run: RunLoad,
@@ -45,12 +50,17 @@ export async function measureWebdis(
   await using webdis = await startWebdis(command, redis, folder)
   await using bare = await startBare('hono', folder)
   const hello: Load = { ...bare, name: 'bare Hono', requests: [{ method: 'GET', path: '/' }], contains: 'hello' }
+  const count = Math.min(webdisThreads, availableParallelism())
+  await using several = await startBunApi(registry.url, keys, folder, count)
+  const servers = [{ of: '', ...server }, ...(count > 1 ? [{ of: `, ${count} workers`, ...several }] : [])]
   const paths = { 'redis-get': `/GET/${redisKey}`, 'redis-set': `/SET/${redisKey}/hello` }
   const loads = operationsOf(ids).flatMap(({ name, request, contains }): Load[] => {
     if (!(name in paths)) return []
     const path = paths[name as keyof typeof paths]
     const against: Load = { ...webdis, name: `webdis ${name}`, requests: [{ method: 'GET', path }], contains: '{' }
-    return [{ ...server, name, requests: [request], contains, after: server.trimLog, against }]
+    return servers.map(({ of, origin, headers, trimLog }) => {
+      return { origin, headers, name: name + of, requests: [request], contains, after: trimLog, against }
+    })
   })
   const [bareSeen, ...seen] = await measure([hello, ...loads], run, options)
   const honoMicroseconds = 1e6 / (bareSeen?.requestsPerSecond.median ?? Number.NaN)
@@ -98,6 +108,7 @@ async function startWebdis(command: string, redis: RedisStore, folder: string) {
     http_port: port,
     daemonize: false,
     websockets: false,
+    threads: webdisThreads,
     verbosity: 0,
     logfile: join(folder, 'webdis.log'),
   }
