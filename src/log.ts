@@ -30,7 +30,6 @@ const linesTogether = 65_536
 /** What a pipe takes whole from several processes that write to it (PIPE_BUF of Linux, pipe(7)). */
 export const wholeLines = 4_096
 const linesTogetherMs = 100
-const bytesPerCharacter = 3
 const levels = ['debug', 'info', 'warn', 'error', 'silent'] as const satisfies readonly LogLevel[]
 
 /** `sink` takes whole lines; standard output unless given. All lines have the fields of their `origin`. */
@@ -61,25 +60,23 @@ export function createLog(level: LogLevel, sink: Sink = standardOutput(), origin
   }
 }
 
-/** Writes lines together, so many bytes at once unless one line alone is longer. */
+/** Writes lines together, so many characters at once unless one line alone is longer. */
 export function standardOutput(together = linesTogether): Sink {
   const file = new SonicBoom({ fd: 1, sync: true, contentMode: 'buffer', maxWrite: together })
   const write = file.write.bind(file) as unknown as (bytes: Buffer) => boolean
-  // Bytes at once: a string that grew from lines is copied three times on its way out.
-  const waiting = Buffer.allocUnsafe(together)
-  let used = 0
+  let waiting = ''
   const flushSync = () => {
-    if (used > 0) write(waiting.subarray(0, used))
-    used = 0
+    const text = waiting
+    waiting = ''
+    if (text !== '') write(Buffer.from(text))
   }
   setInterval(flushSync, linesTogetherMs).unref()
   process.on('exit', flushSync)
   return {
     write(line) {
-      const most = line.length * bytesPerCharacter
-      if (used + most > together) flushSync()
-      if (most > together) write(Buffer.from(line))
-      else used += waiting.write(line, used)
+      if (waiting.length + line.length > together) flushSync()
+      // Made one when it is written: to copy each line on its own costs twice as much.
+      waiting += line
     },
     flushSync,
   }
