@@ -9,6 +9,7 @@ import { type Operation, operationNames, operationsOf } from './operations.ts'
 import { isWanted, type Options, readOptions } from './options.ts'
 import { printOperations, printRatios, round, toOperationResult, toRatioResult } from './report.ts'
 import { measureScale, printScale } from './scale.ts'
+import { measureScan, printScan } from './scan.ts'
 import { startBare } from './server.ts'
 import { openStage, openStores, type Stage } from './stage.ts'
 import { measureStart, printStart } from './start.ts'
@@ -29,6 +30,7 @@ try {
     'access',
     'scale',
     'webdis',
+    'scan',
   ])
   deletePostgresVariables()
   process.exitCode = (await bench(options)) === 0 ? 0 : 1
@@ -56,6 +58,8 @@ async function bench(options: Options): Promise<number> {
   const loads = operations.length === 0 ? null : await measureOperations(operations, stage, folder, run, options)
   const webdis = wanted('webdis') ? await measureWebdis(stage, stores.redis, folder, run, options) : null
   if (webdis !== null) printWebdis(webdis)
+  const scan = wanted('scan') ? await measureScan(stage, stores.redis, run, options) : null
+  if (scan !== null) printScan(scan)
   const layers = wanted('layers') ? await measureLayers(stage, quick ? 1 : 6) : null
   if (layers !== null) printLayers(layers)
   const access = wanted('access') ? await measureAccess(stage, quick ? 1 : 4) : null
@@ -72,11 +76,12 @@ async function bench(options: Options): Promise<number> {
     start,
     ...loads,
     webdis,
+    scan,
     layers,
     access,
     scale,
   })
-  return [...(loads?.operations ?? []), ...(webdis ?? []), ...(scale?.rows ?? [])].filter(
+  return [...(loads?.operations ?? []), ...(webdis ?? []), ...(scan?.rows ?? []), ...(scale?.rows ?? [])].filter(
     ({ failure }) => failure !== undefined,
   ).length
 }

@@ -98,7 +98,7 @@ export async function openStage(stores: Stores, folder: string, cleanup: AsyncDi
 }
 
 /** The API of a server; throws on any answer that is not 2xx. */
-function clientOf({ origin, headers }: BenchServer) {
+export function clientOf({ origin, headers }: BenchServer) {
   return async (path: string, body?: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>> => {
     const url = `${origin}/api/platform${path}`
     const json = { method: 'POST', body: JSON.stringify(body) }

@@ -15,6 +15,8 @@ export interface Target {
   readonly origin: string
   readonly headers: Readonly<Record<string, string>>
   readonly requests: readonly LoadRequest[]
+  /** How long a connection waits between an answer and its next request, on average; not at all unless given. */
+  readonly pauseMs?: number
 }
 
 /** What one run of wrk saw; latencies in milliseconds. */
@@ -48,11 +50,14 @@ export function createRunner(wrk: string, folder: string, connections: number): 
     await writeFile(plan, planOf(target), { mode: 0o600 })
     try {
       const options = ['--threads=1', `--connections=${connections}`, `--duration=${seconds}s`, '--timeout=10s']
-      const child = Bun.spawn([wrk, ...options, `--script=${script}`, target.origin, plan], {
-        stdin: 'ignore',
-        stdout: 'pipe',
-        stderr: 'pipe',
-      })
+      const child = Bun.spawn(
+        [wrk, ...options, `--script=${script}`, target.origin, plan, String(target.pauseMs ?? 0)],
+        {
+          stdin: 'ignore',
+          stdout: 'pipe',
+          stderr: 'pipe',
+        },
+      )
       const [output, errors, code] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited])
       if (code !== 0) throw new Error(`wrk ended with code ${code}: ${errors}${output}`)
       return readSample(output)

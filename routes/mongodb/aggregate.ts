@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { callWithin } from '#src/engines/engine.ts'
 import { mongodb } from '#src/engines/mongodb/engine.ts'
-import { maxStages, readPipeline } from '#src/engines/mongodb/pipeline.ts'
+import { maxStages } from '#src/engines/mongodb/options.ts'
 import { body, contract, databaseFailures, failures } from '#src/http/contract.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { allowTime } from '#src/http/limits.ts'
@@ -63,6 +63,8 @@ export const aggregation = createRouter().openapi(run, async (c) => {
   const { collection, limit, timeoutMs, ...given } = c.req.valid('json')
   c.env.databaseId = databaseId
   const allowedMs = allowTime(c.env, timeoutMs)
+  // Loaded with the driver, when it is first used.
+  const { readPipeline } = await import('#src/engines/mongodb/pipeline.ts')
   const pipeline = readPipeline(given.pipeline)
   const mode = modeOf(c)
   using call = callWithin(allowedMs, c.req.raw, c.env.readOnly)

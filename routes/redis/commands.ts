@@ -3,12 +3,13 @@ import type { Context } from 'hono'
 import { roleAt } from '#src/access/authorize.ts'
 import type { Caller } from '#src/engines/redis/run/command-policy.ts'
 import { redis } from '#src/engines/redis/engine.ts'
-import { type Result, resultOf } from '#src/engines/redis/run/reply-json.ts'
+import type { Outcome } from '#src/engines/redis/commands.ts'
+import { type Result, resultsOf } from '#src/engines/redis/run/reply-json.ts'
 import { type Allowed, allowCommands } from '#src/engines/redis/run/run.ts'
+import { commandsKnown } from '#src/engines/redis/run/while-busy.ts'
 import type { RedisStore } from '#src/engines/redis/store.ts'
-import { toArgument } from '#src/engines/redis/values.ts'
-import type { ErrorCode } from '#src/errors.ts'
-import { body, contract, databaseFailures, failures, json } from '#src/http/contract.ts'
+import { type Encoding as EncodingName, toArgument } from '#src/engines/redis/values.ts'
+import { body, contract, failures, json } from '#src/http/contract.ts'
 import type { Env } from '#src/http/env.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { reply } from '#src/http/reply.ts'
@@ -16,6 +17,7 @@ import { createRouter } from '#src/http/router.ts'
 import type { RequestState } from '#src/http/request-state.ts'
 import { databaseNotFound } from '#src/registry/connections.ts'
 import { DatabaseNumber, Encoding, RedisValue } from './schemas.ts'
+import { writeCodes } from './set-schemas.ts'
 
 const maxArguments = 1_024
 const maxCommands = 1_000
@@ -47,15 +49,7 @@ const Results = z.object({
   ),
 })
 
-const codes = [
-  ...databaseFailures,
-  'DB_QUERY_ERROR',
-  'DB_READ_ONLY',
-  'DB_CONFLICT',
-  'DB_NOT_PRIMARY',
-  'PAYLOAD_TOO_LARGE',
-  'UNSUPPORTED_MEDIA_TYPE',
-] as const satisfies readonly ErrorCode[]
+const codes = [...writeCodes, 'DB_CONFLICT'] as const
 
 const request = { params: DatabaseIdParams, query: z.object({ encoding: Encoding, db: DatabaseNumber }) }
 
@@ -66,7 +60,7 @@ const command = contract({
   tags: ['redis'],
   summary: 'Run a command',
   description:
-    "What the caller's role allows, by the server's own metadata: read for what reads, write for what writes, admin for what is costly or tells of others. What blocks, subscribes or changes the connection or the server runs for nobody; scripts need admin, or write with config.allowScripts.",
+    "What the caller's role allows, by the server's own metadata: read for what reads, write for what writes, admin for what is costly or tells of others. What blocks, subscribes or changes the connection or the server runs for nobody, but for what ends a script and the settings of watching; scripts need admin, or write with config.allowScripts.",
   access: 'read',
   operation: 'read',
   request: {
@@ -164,46 +158,58 @@ export const commands = createRouter()
   .openapi(command, async (c) => {
     const { encoding, db } = c.req.valid('query')
     const given = c.req.valid('json').command
-    const [outcome] = await run(c, c.req.valid('param').databaseId, db, [given], (store, allowed) =>
-      store.runner.run(allowed, c.env.call),
+    const [result] = await run(
+      c,
+      c.req.valid('param').databaseId,
+      { db, encoding },
+      [given],
+      async (store, allowed) => {
+        const outcomes = await store.runner.run(allowed, c.env.call)
+        for (const outcome of outcomes) if ('error' in outcome) throw outcome.error
+        return outcomes
+      },
     )
-    if (outcome === undefined || 'error' in outcome) throw outcome?.error
-    return reply(c, command, 200, resultOf(outcome, encoding) as { readonly result: unknown })
+    return reply(c, command, 200, result as { readonly result: unknown })
   })
   .openapi(pipeline, async (c) => {
-    const { encoding, db } = c.req.valid('query')
     const given = c.req.valid('json').commands
-    const outcomes = await run(c, c.req.valid('param').databaseId, db, given, (store, allowed) =>
+    const results = await run(c, c.req.valid('param').databaseId, c.req.valid('query'), given, (store, allowed) =>
       store.runner.run(allowed, c.env.call),
     )
-    return reply(c, pipeline, 200, { results: outcomes.map((outcome): Result => resultOf(outcome, encoding)) })
+    return reply(c, pipeline, 200, { results: [...results] })
   })
   .openapi(transaction, async (c) => {
-    const { encoding, db } = c.req.valid('query')
     const { commands: given, watch } = c.req.valid('json')
-    const outcomes = await run(c, c.req.valid('param').databaseId, db, given, (store, allowed) =>
+    const results = await run(c, c.req.valid('param').databaseId, c.req.valid('query'), given, (store, allowed) =>
       store.transactions.transact(allowed, watch, c.env.call),
     )
-    return reply(c, transaction, 200, { results: outcomes.map((outcome): Result => resultOf(outcome, encoding)) })
+    return reply(c, transaction, 200, { results: [...results] })
   })
 
+interface Wanted {
+  readonly db?: number | undefined
+  readonly encoding: EncodingName
+}
+
 /** Runs what the caller's role on this database allows; what writes is charged and recorded as a write. */
-async function run<T>(
+async function run(
   c: Context<Env>,
   databaseId: string,
-  db: number | undefined,
+  { db, encoding }: Wanted,
   given: readonly z.infer<typeof Command>[],
-  work: (store: RedisStore, allowed: Allowed) => Promise<T>,
-): Promise<T> {
+  work: (store: RedisStore, allowed: Allowed) => Promise<readonly Outcome[]>,
+): Promise<readonly Result[]> {
   c.env.databaseId = databaseId
   const { call } = c.env
   const caller = await callerOf(c.env, databaseId)
   const words = given.map((one) => one.map((word) => (typeof word === 'number' ? String(word) : toArgument(word))))
   // What writes is never asked again: its loss is not said to be one before an answer.
   return c.env.deps.read(redis, databaseId, call, async (session) => {
-    const allowed = allowCommands(await session.commandTable(call), words, caller)
+    const table = await commandsKnown((asking) => session.commandTable(asking), words, call)
+    const allowed = allowCommands(table, words, caller)
     if (allowed.writes) await becomeWrite(c.env)
-    return session.in(db, call, (store) => work(store, allowed))
+    const outcomes = await session.in(db, call, (store) => work(store, allowed))
+    return resultsOf(outcomes, encoding, c.env.deps.config.MAX_RESPONSE_BYTES, allowed.writes)
   })
 }
 

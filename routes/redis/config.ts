@@ -4,6 +4,7 @@ import { contract, databaseFailures, failures, json } from '#src/http/contract.t
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { reply } from '#src/http/reply.ts'
 import { createRouter } from '#src/http/router.ts'
+import { NodeName } from './server-schemas.ts'
 
 const maxPatternBytes = 256
 
@@ -13,7 +14,8 @@ const get = contract({
   operationId: 'RedisConfigController_get',
   tags: ['redis'],
   summary: "Read the server's settings",
-  description: 'By CONFIG GET, as text; passwords that are set are ****. Nothing here changes one.',
+  description:
+    'By CONFIG GET, as text, of a cluster those of one node, which node names; passwords that are set are ****. Nothing here changes one.',
   access: 'admin',
   operation: 'read',
   request: {
@@ -31,7 +33,7 @@ const get = contract({
   },
   responses: {
     200: json(
-      z.object({ config: z.record(z.string(), z.string()) }).openapi('RedisConfig', {
+      z.object({ config: z.record(z.string(), z.string()), node: NodeName }).openapi('RedisConfig', {
         example: { config: { maxmemory: '0', 'maxmemory-policy': 'noeviction', requirepass: '****' } },
       }),
       'The settings whose names match',
@@ -45,6 +47,6 @@ export const config = createRouter().openapi(get, async (c) => {
   const { pattern } = c.req.valid('query')
   c.env.databaseId = databaseId
   const { call } = c.env
-  const settings = await c.env.deps.read(redis, databaseId, call, ({ server }) => server.settings(pattern, call))
-  return reply(c, get, 200, { config: settings })
+  const answer = await c.env.deps.read(redis, databaseId, call, ({ server }) => server.settings(pattern, call))
+  return reply(c, get, 200, { ...answer, config: { ...answer.config } })
 })

@@ -45,7 +45,9 @@ const list = contract({
           key: RedisValue,
           data: z.array(
             z.object({
-              field: RedisValue,
+              field: RedisValue.nullable().openapi({
+                description: 'null: too large to be read, and so one or some that Redis keeps together',
+              }),
               ...cappedValue,
               ttl_ms: z
                 .number()
@@ -80,7 +82,8 @@ export const hashes = createRouter()
     // A cursor means nothing in another hash or under another pattern.
     const scope = ['redis-hash', databaseId, db ?? null, key, pattern ?? null]
     const position = positionOf(readPosition(c.env, scope, cursor))
-    const page = await readPage(c.env, { databaseId, db, count }, async ({ hashes }, call, share, session) => {
+    const shares = { databaseId, db, count: Math.max(2, count) }
+    const page = await readPage(c.env, shares, async ({ hashes }, call, share, session) => {
       const fieldTtls = await hasFieldTtls(session, call)
       if (wanted === undefined) return hashes.page({ key, pattern, count, share, position, encoding, fieldTtls }, call)
       const { entry, length } = await hashes.field({ key, field: wanted, encoding, fieldTtls }, call)

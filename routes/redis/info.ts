@@ -5,6 +5,7 @@ import { reply } from '#src/http/reply.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
 import { DatabaseNumber } from './schemas.ts'
+import { NodeName } from './server-schemas.ts'
 
 const info = contract({
   method: 'get',
@@ -13,7 +14,7 @@ const info = contract({
   tags: ['redis'],
   summary: 'Read INFO',
   description:
-    'The raw text, and the same by section in lower case with values as text. A name that comes twice in a section, as of modules, is whole in the raw text alone.',
+    'The raw text, and the same by section in lower case with values as text. A name that comes twice in a section, as of modules, is whole in the raw text alone. Of a cluster, one node speaks, which node names.',
   access: 'read',
   operation: 'read',
   request: {
@@ -33,7 +34,7 @@ const info = contract({
   responses: {
     200: json(
       z
-        .object({ raw: z.string(), parsed: z.record(z.string(), z.record(z.string(), z.string())) })
+        .object({ raw: z.string(), parsed: z.record(z.string(), z.record(z.string(), z.string())), node: NodeName })
         .openapi('RedisInfo', {
           example: {
             raw: '# Memory\r\nused_memory:1048576\r\n',

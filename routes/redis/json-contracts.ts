@@ -3,6 +3,7 @@ import { body, contract, databaseFailures, failures, json } from '#src/http/cont
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { isJson } from './key-schemas.ts'
 import { DatabaseNumber, Encoding, KeyName, RedisValue } from './schemas.ts'
+import { writeCodes } from './set-schemas.ts'
 
 const path = '/{databaseId}/json'
 const params = DatabaseIdParams
@@ -14,14 +15,6 @@ const textOfJson = z
   .openapi({ description: 'The text of a JSON value, which is stored as it says: no number is rounded on the way' })
 const jsonPath = z.string().min(1).max(1000)
 const place = jsonPath.default('$').openapi({ description: 'JSONPath of RedisJSON', default: '$' })
-const writeFailures = [
-  ...databaseFailures,
-  'DB_QUERY_ERROR',
-  'DB_READ_ONLY',
-  'DB_NOT_PRIMARY',
-  'PAYLOAD_TOO_LARGE',
-  'UNSUPPORTED_MEDIA_TYPE',
-] as const
 
 export const getJson = contract({
   method: 'get',
@@ -88,7 +81,7 @@ export const setJson = contract({
         .openapi('RedisJsonWritten', { example: { key: 'user:1', written: true } }),
       'Whether it was written',
     ),
-    ...failures(...writeFailures),
+    ...failures(...writeCodes),
   },
 })
 
@@ -117,7 +110,7 @@ export const mergeJson = contract({
       }),
       'Merged',
     ),
-    ...failures(...writeFailures),
+    ...failures(...writeCodes),
   },
 })
 

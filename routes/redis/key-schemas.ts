@@ -1,5 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { RedisValue } from './schemas.ts'
+import { cutMark } from './set-schemas.ts'
+import { StreamEntry as StreamEntryPart } from './stream-schemas.ts'
 
 const maxItems = 100_000
 const maxEntries = 10_000
@@ -97,18 +99,19 @@ export function isJson(text: string): boolean {
   }
 }
 
-/** A page of a value, in the form that a write of its type takes. */
+/** A page of a value, in the form that a write of its type takes as far as its members are whole. */
 export const ValuePage = z
   .union([
     RedisValue,
-    z.array(z.object({ id: z.string(), fields: z.array(z.object({ field: RedisValue, value: RedisValue })) })),
-    z.array(z.object({ field: RedisValue, value: RedisValue })),
-    z.array(z.object({ member: RedisValue, score: z.string() })),
-    z.array(RedisValue),
+    z.array(StreamEntryPart),
+    z.array(z.object({ field: RedisValue.nullable(), value: RedisValue.nullable(), ...cutMark })),
+    z.array(z.object({ member: RedisValue.nullable(), score: z.string().nullable(), ...cutMark })),
+    z.array(z.union([RedisValue, z.object({ value: RedisValue.nullable(), ...cutMark })])),
   ])
   .nullable()
   .openapi({
-    description: 'By type: text or bytes; fields; members; members with scores; entries; the text of a JSON document',
+    description:
+      'By type: text or bytes; fields; members; members with scores; entries; the text of a JSON document. What is truncated is only the beginning of a member, or null where it is too large to be read',
   })
 
 export const KeyReport = z

@@ -10,6 +10,7 @@ import { createRouter } from '#src/http/router.ts'
 import { pageCursor } from '../parameters.ts'
 import { KeyReport, PutKey } from './key-schemas.ts'
 import { DatabaseNumber, Encoding, keyOf, KeyName, RedisValue } from './schemas.ts'
+import { writeCodes } from './set-schemas.ts'
 import { noSuchKey } from '#src/engines/redis/errors.ts'
 
 const get = contract({
@@ -63,15 +64,7 @@ const put = contract({
         .openapi('RedisKeyWritten', { example: { key: 'user:1', type: 'hash', written: true } }),
       'Whether it was written',
     ),
-    ...failures(
-      ...databaseFailures,
-      'DB_CONFLICT',
-      'DB_QUERY_ERROR',
-      'DB_READ_ONLY',
-      'DB_NOT_PRIMARY',
-      'PAYLOAD_TOO_LARGE',
-      'UNSUPPORTED_MEDIA_TYPE',
-    ),
+    ...failures(...writeCodes, 'DB_CONFLICT'),
   },
 })
 

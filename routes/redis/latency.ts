@@ -1,9 +1,11 @@
 import { z } from '@hono/zod-openapi'
 import { redis } from '#src/engines/redis/engine.ts'
+import { latencyOf } from '#src/engines/redis/server/latency.ts'
 import { contract, databaseFailures, failures, json } from '#src/http/contract.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { reply } from '#src/http/reply.ts'
 import { createRouter } from '#src/http/router.ts'
+import { askServers, NodeName, Unreachable } from './server-schemas.ts'
 
 const get = contract({
   method: 'get',
@@ -12,7 +14,7 @@ const get = contract({
   tags: ['redis'],
   summary: 'Read what made the server slow',
   description:
-    'The events of LATENCY LATEST with their history, and the advice of LATENCY DOCTOR. Empty unless latency-monitor-threshold is set.',
+    'The events of LATENCY LATEST with their history, and the advice of LATENCY DOCTOR. Empty unless latency-monitor-threshold is set. Of a cluster those of every primary, which each names as node; the advice of each is under its name.',
   access: 'admin',
   operation: 'read',
   request: { params: DatabaseIdParams },
@@ -29,9 +31,11 @@ const get = contract({
               history: z
                 .array(z.object({ timestamp: z.number(), ms: z.number() }))
                 .openapi({ description: 'The oldest first' }),
+              node: NodeName,
             }),
           ),
           doctor: z.string(),
+          unreachable: Unreachable,
         })
         .openapi('RedisLatency', {
           example: {
@@ -57,9 +61,11 @@ export const latency = createRouter().openapi(get, async (c) => {
   const { databaseId } = c.req.valid('param')
   c.env.databaseId = databaseId
   const { call } = c.env
-  const { events, doctor } = await c.env.deps.read(redis, databaseId, call, ({ server }) => server.latency(call))
+  const { events, ...answer } = await c.env.deps.read(redis, databaseId, call, (session) =>
+    askServers(session, call, (all) => latencyOf(all, call)),
+  )
   return reply(c, get, 200, {
     events: events.map(({ history, ...event }) => ({ ...event, history: [...history] })),
-    doctor,
+    ...answer,
   })
 })

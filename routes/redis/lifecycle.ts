@@ -1,11 +1,12 @@
 import { z } from '@hono/zod-openapi'
 import { redis } from '#src/engines/redis/engine.ts'
 import type { KeyChange } from '#src/engines/redis/keyspace/lifecycle.ts'
-import { body, contract, databaseFailures, failures, json } from '#src/http/contract.ts'
+import { body, contract, failures, json } from '#src/http/contract.ts'
 import { reply } from '#src/http/reply.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
 import { DatabaseNumber, RedisValue } from './schemas.ts'
+import { writeCodes } from './set-schemas.ts'
 
 const kinds = ['ttlMs', 'expireAt', 'persist', 'rename', 'copy'] as const
 
@@ -73,16 +74,7 @@ const update = contract({
         }),
       'What happened',
     ),
-    ...failures(
-      ...databaseFailures,
-      'NOT_FOUND',
-      'DB_CONFLICT',
-      'DB_QUERY_ERROR',
-      'DB_READ_ONLY',
-      'DB_NOT_PRIMARY',
-      'PAYLOAD_TOO_LARGE',
-      'UNSUPPORTED_MEDIA_TYPE',
-    ),
+    ...failures(...writeCodes, 'NOT_FOUND', 'DB_CONFLICT'),
   },
 })
 

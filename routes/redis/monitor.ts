@@ -15,7 +15,7 @@ const watch = contract({
   tags: ['redis'],
   summary: 'Watch every command the server runs',
   description:
-    "For admins: it shows other clients' keys and values, in every logical database. It costs the server about half its speed, so it ends by itself: first a ready event, then a command event each, last an end event with the reason, seconds, max or bytes.",
+    "For admins: it shows other clients' keys and values, in every logical database. Of a cluster every primary is watched, and node says which ran a command. It costs the server about half its speed, so it ends by itself: first a ready event, then a command event each, last an end event with the reason, seconds, max or bytes.",
   access: 'admin',
   operation: 'read',
   request: {
@@ -27,7 +27,7 @@ const watch = contract({
     }),
   },
   responses: {
-    200: events('ready, then command { time, database, client, command: […] }, then end { reason }'),
+    200: events('ready, then command { time, database, client, command: […], node? }, then end { reason }'),
     ...failures(...databaseFailures, 'DB_QUERY_ERROR'),
   },
 })
@@ -37,8 +37,8 @@ export const monitor = createRouter().openapi(watch, async (c) => {
   const { encoding, ...bounds } = c.req.valid('query')
   c.env.databaseId = databaseId
   return replyEvents(c, redis, databaseId, async function* commands(session, call) {
-    await using watcher = await session.watch(undefined, call)
-    for await (const seen of monitorCommands(watcher, bounds, call)) {
+    await using apart = await session.apart(undefined, call)
+    for await (const seen of monitorCommands(apart, bounds, call)) {
       if (seen === null) yield { event: 'ready', data: bounds }
       else if (typeof seen === 'string') yield { event: 'end', data: { reason: seen } }
       else yield { event: 'command', data: { ...seen, command: seen.command.map((word) => fromBytes(word, encoding)) } }

@@ -8,6 +8,7 @@ import { booleanQuery, DatabaseIdParams } from '#src/http/fields.ts'
 import { createRouter } from '#src/http/router.ts'
 import { replyLines } from '#src/http/stream.ts'
 import { DatabaseNumber } from './schemas.ts'
+import { writeCodes } from './set-schemas.ts'
 
 const maxPatternBytes = 256
 const ndjson = 'application/x-ndjson'
@@ -88,14 +89,7 @@ const importing = contract({
   },
   responses: {
     200: lines('{ read, written, skipped, failed, keys, stopped, errors: [{ line, code, message }] }'),
-    ...failures(
-      ...databaseFailures,
-      'DB_QUERY_ERROR',
-      'DB_READ_ONLY',
-      'DB_NOT_PRIMARY',
-      'PAYLOAD_TOO_LARGE',
-      'UNSUPPORTED_MEDIA_TYPE',
-    ),
+    ...failures(...writeCodes),
   },
 })
 

@@ -97,7 +97,7 @@ const watchKeys = contract({
   tags: ['redis'],
   summary: 'Follow what happens to keys',
   description:
-    'First a ready event, then a key event each. The server has to publish them: 400 DB_UNSUPPORTED says what to set in notify-keyspace-events, which is never set from here. What happens while nobody listens is lost.',
+    'First a ready event, then a key event each. The server has to publish them: 400 DB_UNSUPPORTED says what to set in notify-keyspace-events, which is never set from here. Of a cluster every primary is listened to, and the stream ends with an error when they are others. What happens while nobody listens is lost.',
   access: 'read',
   operation: 'read',
   request: {
@@ -158,10 +158,10 @@ export const pubsub = createRouter()
     c.env.databaseId = databaseId
     const request = { pattern, events: new Set(wanted?.split(',')) }
     return replyEvents(c, redis, databaseId, async function* changes(session, call) {
-      await using watcher = await session.watch(db, call)
-      for await (const seen of keyspaceEvents(watcher, request, call))
+      await using apart = await session.apart(db, call)
+      for await (const seen of keyspaceEvents(apart, request, call))
         yield seen === null
-          ? { event: 'ready', data: { database: watcher.database } }
+          ? { event: 'ready', data: { database: apart.database } }
           : { event: 'key', data: { key: fromBytes(seen.key, encoding), event: seen.event } }
     })
   })

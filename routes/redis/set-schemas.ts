@@ -32,18 +32,19 @@ export async function writing<T>(
   return await session.in(db, call, (store) => work(store, call))
 }
 
-/** Failures of every route that reads a value, and of every one that writes to it. */
-export const readFailures = failures(...databaseFailures, 'NOT_FOUND', 'DB_QUERY_ERROR', 'DB_NOT_PRIMARY')
-export const writeFailures = failures(
+/** What every write may fail with. */
+export const writeCodes = [
   ...databaseFailures,
-  'NOT_FOUND',
-  'DB_CONFLICT',
   'DB_QUERY_ERROR',
   'DB_READ_ONLY',
   'DB_NOT_PRIMARY',
   'PAYLOAD_TOO_LARGE',
   'UNSUPPORTED_MEDIA_TYPE',
-)
+] as const
+
+/** Failures of every route that reads a value, and of every one that writes to it. */
+export const readFailures = failures(...databaseFailures, 'NOT_FOUND', 'DB_QUERY_ERROR', 'DB_NOT_PRIMARY')
+export const writeFailures = failures(...writeCodes, 'NOT_FOUND', 'DB_CONFLICT')
 
 /** Says of a value that it is the beginning of a larger one. */
 export const cutMark = {

@@ -1,104 +1,77 @@
 import { z } from '@hono/zod-openapi'
-import { contract, json } from '#src/http/contract.ts'
-import { DatabaseIdParams, wholeNumber } from '#src/http/fields.ts'
+import { wholeNumber } from '#src/http/fields.ts'
 import { reply } from '#src/http/reply.ts'
 import { createRouter } from '#src/http/router.ts'
 import { pageCursor } from '../parameters.ts'
+import { readContract } from './contracts.ts'
 import { DatabaseNumber, Encoding, KeyName, RedisValue } from './schemas.ts'
-import {
-  cutMark,
-  echo,
-  Pagination,
-  paginationOf,
-  Pattern,
-  readFailures,
-  reading,
-  readPosition,
-  valueOf,
-} from './set-schemas.ts'
+import { readPage } from './hash-contract.ts'
+import { cutMark, echo, Pagination, paginationOf, Pattern, reading, readPosition, valueOf } from './set-schemas.ts'
 
-const params = DatabaseIdParams
 const SetKey = KeyName.openapi({ example: 'colours' })
 const member = z.object({ member: RedisValue, ...cutMark })
+const listed = z.object({
+  member: RedisValue.nullable().openapi({
+    description:
+      'null: too large to be answered or, without size_bytes, to be read, and so one or some that Redis keeps together',
+  }),
+  ...cutMark,
+})
 
-const list = contract({
-  method: 'get',
+const list = readContract({
   path: '/{databaseId}/sets',
-  tags: ['redis'],
   operationId: 'RedisSetsController_list',
   summary: 'Page through a set',
   description:
     'By SSCAN: a page may be empty while has_more is true, or a little longer than count, and a member may come twice while the set changes. `member` asks for one member instead.',
-  access: 'read',
-  operation: 'read',
-  request: {
-    params,
-    query: z.object({
-      key: SetKey,
-      member: z
-        .string()
-        .optional()
-        .openapi({
-          description: 'Only this member, exactly; base64 with encoding=base64. No other filter counts then',
-          examples: ['red'],
-        }),
-      pattern: Pattern.openapi({ description: 'Only members like this glob, at most 256 bytes', examples: ['re*'] }),
-      count: wholeNumber(1, 1000, 100).openapi({ description: 'Members per page, about' }),
-      cursor: pageCursor(4_000_000),
-      encoding: Encoding,
-      db: DatabaseNumber,
+  query: z.object({
+    key: SetKey,
+    member: z
+      .string()
+      .optional()
+      .openapi({
+        description: 'Only this member, exactly; base64 with encoding=base64. No other filter counts then',
+        examples: ['red'],
+      }),
+    pattern: Pattern.openapi({ description: 'Only members like this glob, at most 256 bytes', examples: ['re*'] }),
+    count: wholeNumber(1, 1000, 100).openapi({ description: 'Members per page, about' }),
+    cursor: pageCursor(4_000_000),
+    encoding: Encoding,
+    db: DatabaseNumber,
+  }),
+  answer: z
+    .object({
+      key: RedisValue,
+      data: z.array(listed),
+      pagination: Pagination,
+      length: z.number().openapi({ description: 'Members of the whole set' }),
+    })
+    .openapi('RedisSetPage', {
+      example: {
+        key: 'colours',
+        data: [{ member: 'red' }],
+        pagination: { next_cursor: null, has_more: false },
+        length: 1,
+      },
     }),
-  },
-  responses: {
-    200: json(
-      z
-        .object({
-          key: RedisValue,
-          data: z.array(member),
-          pagination: Pagination,
-          length: z.number().openapi({ description: 'Members of the whole set' }),
-        })
-        .openapi('RedisSetPage', {
-          example: {
-            key: 'colours',
-            data: [{ member: 'red' }],
-            pagination: { next_cursor: null, has_more: false },
-            length: 1,
-          },
-        }),
-      'A page of members',
-    ),
-    ...readFailures,
-  },
+  answered: 'A page of members',
 })
 
-const random = contract({
-  method: 'get',
+const random = readContract({
   path: '/{databaseId}/sets/random',
-  tags: ['redis'],
   operationId: 'RedisSetsController_random',
   summary: 'Read members of a set by chance',
   description: 'Different ones, and fewer than count where the set has no more.',
-  access: 'read',
-  operation: 'read',
-  request: {
-    params,
-    query: z.object({
-      key: SetKey,
-      count: wholeNumber(1, 1000, 1).openapi({ description: 'Members at the most' }),
-      encoding: Encoding,
-      db: DatabaseNumber,
-    }),
-  },
-  responses: {
-    200: json(
-      z
-        .object({ key: RedisValue, data: z.array(member) })
-        .openapi('RedisSetMembers', { example: { key: 'colours', data: [{ member: 'red' }] } }),
-      'The members',
-    ),
-    ...readFailures,
-  },
+  query: z.object({
+    key: SetKey,
+    count: wholeNumber(1, 1000, 1).openapi({ description: 'Members at the most' }),
+    encoding: Encoding,
+    db: DatabaseNumber,
+  }),
+  answer: z
+    .object({ key: RedisValue, data: z.array(member) })
+    .openapi('RedisSetMembers', { example: { key: 'colours', data: [{ member: 'red' }] } }),
+  answered: 'The members',
 })
 
 export const sets = createRouter()
@@ -109,9 +82,10 @@ export const sets = createRouter()
     const scope = ['redis-sets', databaseId, db ?? null, key, encoding, pattern ?? null]
     const one = sought === undefined ? undefined : valueOf('member', sought, encoding)
     const position = readPosition(c.env, scope, cursor)
-    const { data, length, next } = await reading(c.env, databaseId, db, ({ sets }, call) =>
+    const shares = { databaseId, db, count: Math.max(2, count) }
+    const { data, length, next } = await readPage(c.env, shares, ({ sets }, call, share) =>
       one === undefined
-        ? sets.page({ key: name, pattern, count, position, encoding }, call)
+        ? sets.page({ key: name, pattern, count, share, position, encoding }, call)
         : sets.find(name, one, encoding, call),
     )
     return reply(c, list, 200, {

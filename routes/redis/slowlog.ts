@@ -1,10 +1,12 @@
 import { z } from '@hono/zod-openapi'
 import { redis } from '#src/engines/redis/engine.ts'
+import { resetSlowest, slowest } from '#src/engines/redis/server/slowlog.ts'
 import { contract, databaseFailures, failures, json } from '#src/http/contract.ts'
 import { DatabaseIdParams, wholeNumber } from '#src/http/fields.ts'
 import { reply } from '#src/http/reply.ts'
 import { createRouter } from '#src/http/router.ts'
 import { Encoding, RedisValue } from './schemas.ts'
+import { askServers, NodeName, Unreachable } from './server-schemas.ts'
 
 const list = contract({
   method: 'get',
@@ -13,7 +15,7 @@ const list = contract({
   tags: ['redis'],
   summary: 'Read the slow log',
   description:
-    'Commands of all databases and users of the server that took longer than slowlog-log-slower-than, the newest first. Redis cuts long ones off and leaves passwords out; keys and values stand in them.',
+    'Commands of all databases and users of the server that took longer than slowlog-log-slower-than, the newest first. Redis cuts long ones off and leaves passwords out; keys and values stand in them. Of a cluster those of every primary, which each names as node; id is its own count.',
   access: 'admin',
   operation: 'read',
   request: {
@@ -35,9 +37,11 @@ const list = contract({
               command: z.array(RedisValue),
               client: z.string().optional().openapi({ description: 'Address and port' }),
               client_name: z.string().optional(),
+              node: NodeName,
             }),
           ),
-          kept: z.number().openapi({ description: 'How many the server keeps now' }),
+          kept: z.number().openapi({ description: 'How many are kept now, of a cluster on all primaries' }),
+          unreachable: Unreachable,
         })
         .openapi('RedisSlowlog', {
           example: {
@@ -66,7 +70,7 @@ const reset = contract({
   operationId: 'RedisSlowlogController_reset',
   tags: ['redis'],
   summary: 'Empty the slow log',
-  description: 'Of the whole server.',
+  description: 'Of the whole server, of a cluster on every primary.',
   access: 'admin',
   operation: 'write',
   request: { params: DatabaseIdParams },
@@ -85,16 +89,16 @@ export const slowlog = createRouter()
     const { count, encoding } = c.req.valid('query')
     c.env.databaseId = databaseId
     const { call } = c.env
-    const { entries, kept } = await c.env.deps.read(redis, databaseId, call, ({ server }) =>
-      server.slowest(count, encoding, call),
+    const { entries, ...answer } = await c.env.deps.read(redis, databaseId, call, (session) =>
+      askServers(session, call, (all) => slowest(all, count, encoding, call)),
     )
-    return reply(c, list, 200, { data: entries.map((entry) => ({ ...entry, command: [...entry.command] })), kept })
+    return reply(c, list, 200, { data: entries.map((entry) => ({ ...entry, command: [...entry.command] })), ...answer })
   })
   .openapi(reset, async (c) => {
     const { databaseId } = c.req.valid('param')
     c.env.databaseId = databaseId
     const { call } = c.env
     using session = await c.env.deps.open(redis, databaseId, call)
-    await session.server.resetSlowest(call)
+    await session.everywhere(call, (all) => resetSlowest(all, call))
     return reply(c, reset, 200, { reset: true })
   })

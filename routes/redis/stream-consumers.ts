@@ -1,22 +1,11 @@
 import { z } from '@hono/zod-openapi'
-import { body, contract, json } from '#src/http/contract.ts'
-import { DatabaseIdParams, wholeNumber } from '#src/http/fields.ts'
+import { wholeNumber } from '#src/http/fields.ts'
 import { reply } from '#src/http/reply.ts'
 import { createRouter } from '#src/http/router.ts'
 import { pageCursor } from '../parameters.ts'
+import { readContract, writeContract } from './contracts.ts'
 import { DatabaseNumber, Encoding, RedisValue } from './schemas.ts'
-import {
-  echo,
-  Pagination,
-  paginationOf,
-  readFailures,
-  reading,
-  readPosition,
-  valueOf,
-  writeFailures,
-  writeQuery,
-  writing,
-} from './set-schemas.ts'
+import { echo, Pagination, paginationOf, reading, readPosition, valueOf, writing } from './set-schemas.ts'
 import { ConsumerBody, GroupQuery, idBound, StreamKey } from './stream-schemas.ts'
 
 const paged = {
@@ -28,150 +17,115 @@ const paged = {
   db: DatabaseNumber,
 }
 
-const list = contract({
-  method: 'get',
+const list = readContract({
   path: '/{databaseId}/streams/consumers',
-  tags: ['redis'],
   operationId: 'RedisStreamConsumersController_list',
   summary: 'List the consumers of a group',
   description: 'In the order of their names.',
-  access: 'read',
-  operation: 'read',
-  request: { params: DatabaseIdParams, query: z.object(paged) },
-  responses: {
-    200: json(
-      z
-        .object({
-          key: RedisValue,
-          group: RedisValue,
-          data: z.array(
-            z.object({
-              consumer: RedisValue,
-              pending: z.number(),
-              idle_ms: z.number().openapi({ description: 'Since it last tried to read' }),
-              inactive_ms: z
-                .number()
-                .nullable()
-                .openapi({ description: 'Since it last got anything; null before Redis 7.2' }),
-            }),
-          ),
-          pagination: Pagination,
-          length: z.number().openapi({ description: 'Consumers of the group' }),
-        })
-        .openapi('RedisStreamConsumerPage', {
-          example: {
-            key: 'events',
-            group: 'mailers',
-            data: [{ consumer: 'worker-1', pending: 1, idle_ms: 1500, inactive_ms: null }],
-            pagination: { next_cursor: null, has_more: false },
-            length: 1,
-          },
+  query: z.object(paged),
+  answer: z
+    .object({
+      key: RedisValue,
+      group: RedisValue,
+      data: z.array(
+        z.object({
+          consumer: RedisValue,
+          pending: z.number(),
+          idle_ms: z.number().openapi({ description: 'Since it last tried to read' }),
+          inactive_ms: z
+            .number()
+            .nullable()
+            .openapi({ description: 'Since it last got anything; null before Redis 7.2' }),
         }),
-      'A page of consumers',
-    ),
-    ...readFailures,
-  },
+      ),
+      pagination: Pagination,
+      length: z.number().openapi({ description: 'Consumers of the group' }),
+    })
+    .openapi('RedisStreamConsumerPage', {
+      example: {
+        key: 'events',
+        group: 'mailers',
+        data: [{ consumer: 'worker-1', pending: 1, idle_ms: 1500, inactive_ms: null }],
+        pagination: { next_cursor: null, has_more: false },
+        length: 1,
+      },
+    }),
+  answered: 'A page of consumers',
 })
 
-const remove = contract({
-  method: 'post',
+const remove = writeContract({
   path: '/{databaseId}/streams/consumers/delete',
-  tags: ['redis'],
   operationId: 'RedisStreamConsumersController_remove',
   summary: 'Delete a consumer of a group',
   description: 'What is pending with it can not be claimed any more: claim it before.',
-  access: 'write',
   operation: 'delete',
-  request: {
-    params: DatabaseIdParams,
-    query: writeQuery,
-    body: body(
-      z
-        .strictObject(ConsumerBody)
-        .openapi('RedisStreamConsumerDelete', { example: { key: 'events', group: 'mailers', consumer: 'worker-1' } }),
-    ),
-  },
-  responses: {
-    200: json(
-      z
-        .object({
-          consumer: RedisValue,
-          pending: z.number().openapi({ description: 'Entries that were pending with it' }),
-        })
-        .openapi('RedisStreamConsumerDeleted', { example: { consumer: 'worker-1', pending: 1 } }),
-      'What was pending with it',
-    ),
-    ...writeFailures,
-  },
+  body: z
+    .strictObject(ConsumerBody)
+    .openapi('RedisStreamConsumerDelete', { example: { key: 'events', group: 'mailers', consumer: 'worker-1' } }),
+  answer: z
+    .object({
+      consumer: RedisValue,
+      pending: z.number().openapi({ description: 'Entries that were pending with it' }),
+    })
+    .openapi('RedisStreamConsumerDeleted', { example: { consumer: 'worker-1', pending: 1 } }),
+  answered: 'What was pending with it',
 })
 
-const pending = contract({
-  method: 'get',
+const pending = readContract({
   path: '/{databaseId}/streams/pending',
-  tags: ['redis'],
   operationId: 'RedisStreamConsumersController_pending',
   summary: 'List what is pending in a group',
   description:
     'Entries that were delivered and not acknowledged, in the order of their ids, and a summary of all of them.',
-  access: 'read',
-  operation: 'read',
-  request: {
-    params: DatabaseIdParams,
-    query: z.object({
-      ...paged,
-      consumer: z
-        .string()
-        .optional()
-        .openapi({ description: 'Only of this consumer; base64 with encoding=base64', examples: ['worker-1'] }),
-      start: idBound('-').openapi({ description: 'The lowest id', default: '-' }),
-      end: idBound('+').openapi({ description: 'The highest id', default: '+' }),
-      minIdleMs: wholeNumber(0, 999_999_999_999, 0).openapi({
-        description: 'Only what was last delivered so long ago; Redis 6.2',
-      }),
+  query: z.object({
+    ...paged,
+    consumer: z
+      .string()
+      .optional()
+      .openapi({ description: 'Only of this consumer; base64 with encoding=base64', examples: ['worker-1'] }),
+    start: idBound('-').openapi({ description: 'The lowest id', default: '-' }),
+    end: idBound('+').openapi({ description: 'The highest id', default: '+' }),
+    minIdleMs: wholeNumber(0, 999_999_999_999, 0).openapi({
+      description: 'Only what was last delivered so long ago; Redis 6.2',
     }),
-  },
-  responses: {
-    200: json(
-      z
-        .object({
-          key: RedisValue,
-          group: RedisValue,
-          summary: z.object({
-            pending: z.number(),
-            first_id: z.string().nullable(),
-            last_id: z.string().nullable(),
-            consumers: z
-              .array(z.object({ consumer: RedisValue, pending: z.number() }))
-              .openapi({ description: '1,000 at the most' }),
-          }),
-          data: z.array(
-            z.object({
-              id: z.string(),
-              consumer: RedisValue,
-              idle_ms: z.number().openapi({ description: 'Since it was last delivered' }),
-              deliveries: z.number(),
-            }),
-          ),
-          pagination: Pagination,
-        })
-        .openapi('RedisStreamPending', {
-          example: {
-            key: 'events',
-            group: 'mailers',
-            summary: {
-              pending: 1,
-              first_id: '1700000000000-0',
-              last_id: '1700000000000-0',
-              consumers: [{ consumer: 'worker-1', pending: 1 }],
-            },
-            data: [{ id: '1700000000000-0', consumer: 'worker-1', idle_ms: 1500, deliveries: 1 }],
-            pagination: { next_cursor: null, has_more: false },
-          },
+  }),
+  answer: z
+    .object({
+      key: RedisValue,
+      group: RedisValue,
+      summary: z.object({
+        pending: z.number(),
+        first_id: z.string().nullable(),
+        last_id: z.string().nullable(),
+        consumers: z
+          .array(z.object({ consumer: RedisValue, pending: z.number() }))
+          .openapi({ description: '1,000 at the most' }),
+      }),
+      data: z.array(
+        z.object({
+          id: z.string(),
+          consumer: RedisValue,
+          idle_ms: z.number().openapi({ description: 'Since it was last delivered' }),
+          deliveries: z.number(),
         }),
-      'A page of pending entries',
-    ),
-    ...readFailures,
-  },
+      ),
+      pagination: Pagination,
+    })
+    .openapi('RedisStreamPending', {
+      example: {
+        key: 'events',
+        group: 'mailers',
+        summary: {
+          pending: 1,
+          first_id: '1700000000000-0',
+          last_id: '1700000000000-0',
+          consumers: [{ consumer: 'worker-1', pending: 1 }],
+        },
+        data: [{ id: '1700000000000-0', consumer: 'worker-1', idle_ms: 1500, deliveries: 1 }],
+        pagination: { next_cursor: null, has_more: false },
+      },
+    }),
+  answered: 'A page of pending entries',
 })
 
 export const streamConsumers = createRouter()

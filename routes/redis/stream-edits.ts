@@ -1,101 +1,73 @@
 import { z } from '@hono/zod-openapi'
-import { body, contract, json } from '#src/http/contract.ts'
-import { DatabaseIdParams } from '#src/http/fields.ts'
 import { reply } from '#src/http/reply.ts'
 import { createRouter } from '#src/http/router.ts'
+import { writeContract } from './contracts.ts'
 import { RedisValue } from './schemas.ts'
-import { writeFailures, writeQuery, writing } from './set-schemas.ts'
+import { writing } from './set-schemas.ts'
 import { EntryIds, TrimBody, TrimOnAdd } from './stream-schemas.ts'
 
 const maxFields = 500
 
-const add = contract({
-  method: 'post',
+const add = writeContract({
   path: '/{databaseId}/streams',
-  tags: ['redis'],
   operationId: 'RedisStreamsController_add',
   summary: 'Add an entry to a stream',
   description:
     'The server gives the id unless one is given, which has to be above the last: else DB_CONFLICT. Makes the stream where there is none, unless noMkStream is set.',
-  access: 'write',
   operation: 'write',
-  request: {
-    params: DatabaseIdParams,
-    query: writeQuery,
-    body: body(
-      z
-        .strictObject({
-          key: RedisValue,
-          id: z
-            .string()
-            .regex(/^(\*|\d{1,20}(-(\d{1,20}|\*))?)$/, { error: 'must be *, or an id: 1700000000000-0' })
-            .default('*')
-            .openapi({ description: '`*` is the server’s own; `1700000000000-*` only its sequence number (Redis 7)' }),
-          fields: z
-            .array(z.strictObject({ field: RedisValue, value: RedisValue }))
-            .min(1)
-            .max(maxFields),
-          noMkStream: z.boolean().optional(),
-          trim: TrimOnAdd.optional().openapi({ description: 'Shortens the stream at the same time' }),
-        })
-        .openapi('RedisStreamAdd', {
-          example: { key: 'events', id: '*', fields: [{ field: 'kind', value: 'signup' }], trim: { maxLength: 1000 } },
-        }),
-    ),
-  },
-  responses: {
-    200: json(
-      z
-        .object({
-          key: RedisValue,
-          id: z.string().nullable().openapi({ description: 'null where noMkStream forbade it' }),
-        })
-        .openapi('RedisStreamAdded', { example: { key: 'events', id: '1700000000000-0' } }),
-      'The id of the entry',
-    ),
-    ...writeFailures,
-  },
+  body: z
+    .strictObject({
+      key: RedisValue,
+      id: z
+        .string()
+        .regex(/^(\*|\d{1,20}(-(\d{1,20}|\*))?)$/, { error: 'must be *, or an id: 1700000000000-0' })
+        .default('*')
+        .openapi({ description: '`*` is the server’s own; `1700000000000-*` only its sequence number (Redis 7)' }),
+      fields: z
+        .array(z.strictObject({ field: RedisValue, value: RedisValue }))
+        .min(1)
+        .max(maxFields),
+      noMkStream: z.boolean().optional(),
+      trim: TrimOnAdd.optional().openapi({ description: 'Shortens the stream at the same time' }),
+    })
+    .openapi('RedisStreamAdd', {
+      example: { key: 'events', id: '*', fields: [{ field: 'kind', value: 'signup' }], trim: { maxLength: 1000 } },
+    }),
+  answer: z
+    .object({
+      key: RedisValue,
+      id: z.string().nullable().openapi({ description: 'null where noMkStream forbade it' }),
+    })
+    .openapi('RedisStreamAdded', { example: { key: 'events', id: '1700000000000-0' } }),
+  answered: 'The id of the entry',
 })
 
-const removed = json(
-  z
-    .object({ key: RedisValue, removed: z.number() })
-    .openapi('RedisStreamRemoved', { example: { key: 'events', removed: 1 } }),
-  'How many entries were removed',
-)
+const Removed = z
+  .object({ key: RedisValue, removed: z.number() })
+  .openapi('RedisStreamRemoved', { example: { key: 'events', removed: 1 } })
 
-const trim = contract({
-  method: 'post',
+const trim = writeContract({
   path: '/{databaseId}/streams/trim',
-  tags: ['redis'],
   operationId: 'RedisStreamsController_trim',
   summary: 'Shorten a stream',
   description: 'From the oldest entry on; approximately, and never too much, unless exact is set.',
-  access: 'write',
   operation: 'delete',
-  request: { params: DatabaseIdParams, query: writeQuery, body: body(TrimBody) },
-  responses: { 200: removed, ...writeFailures },
+  body: TrimBody,
+  answer: Removed,
+  answered: 'How many entries were removed',
 })
 
-const remove = contract({
-  method: 'post',
+const remove = writeContract({
   path: '/{databaseId}/streams/delete',
-  tags: ['redis'],
   operationId: 'RedisStreamsController_remove',
   summary: 'Delete entries of a stream',
   description: 'The stream stays, and so do its groups.',
-  access: 'write',
   operation: 'delete',
-  request: {
-    params: DatabaseIdParams,
-    query: writeQuery,
-    body: body(
-      z
-        .strictObject({ key: RedisValue, ids: EntryIds })
-        .openapi('RedisStreamDelete', { example: { key: 'events', ids: ['1700000000000-0'] } }),
-    ),
-  },
-  responses: { 200: removed, ...writeFailures },
+  body: z
+    .strictObject({ key: RedisValue, ids: EntryIds })
+    .openapi('RedisStreamDelete', { example: { key: 'events', ids: ['1700000000000-0'] } }),
+  answer: Removed,
+  answered: 'How many entries were removed',
 })
 
 export const streamEdits = createRouter()

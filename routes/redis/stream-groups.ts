@@ -1,88 +1,62 @@
 import { z } from '@hono/zod-openapi'
-import { body, contract, json } from '#src/http/contract.ts'
-import { DatabaseIdParams, wholeNumber } from '#src/http/fields.ts'
+import { wholeNumber } from '#src/http/fields.ts'
 import { reply } from '#src/http/reply.ts'
 import { createRouter } from '#src/http/router.ts'
 import { pageCursor } from '../parameters.ts'
+import { readContract, writeContract } from './contracts.ts'
 import { DatabaseNumber, Encoding, RedisValue } from './schemas.ts'
-import {
-  echo,
-  Pagination,
-  paginationOf,
-  readFailures,
-  reading,
-  readPosition,
-  valueOf,
-  writeFailures,
-  writeQuery,
-  writing,
-} from './set-schemas.ts'
+import { echo, Pagination, paginationOf, reading, readPosition, valueOf, writing } from './set-schemas.ts'
 import { EntryId, GroupBody, StreamKey } from './stream-schemas.ts'
 
-const list = contract({
-  method: 'get',
+const list = readContract({
   path: '/{databaseId}/streams/groups',
-  tags: ['redis'],
   operationId: 'RedisStreamGroupsController_list',
   summary: 'List the consumer groups of a stream',
   description: 'In the order of their names.',
-  access: 'read',
-  operation: 'read',
-  request: {
-    params: DatabaseIdParams,
-    query: z.object({
-      key: StreamKey,
-      count: wholeNumber(1, 1000, 100).openapi({ description: 'Groups per page' }),
-      cursor: pageCursor(4_000),
-      encoding: Encoding,
-      db: DatabaseNumber,
-    }),
-  },
-  responses: {
-    200: json(
-      z
-        .object({
-          key: RedisValue,
-          data: z.array(
-            z.object({
-              group: RedisValue,
-              consumers: z.number(),
-              pending: z.number(),
-              last_delivered_id: z.string(),
-              entries_read: z
-                .string()
-                .nullable()
-                .openapi({ description: 'null before Redis 7, or where it is unknown' }),
-              lag: z
-                .string()
-                .nullable()
-                .openapi({ description: 'Entries not delivered yet; null before Redis 7, or where it is unknown' }),
-            }),
-          ),
-          pagination: Pagination,
-          length: z.number().openapi({ description: 'Groups of the stream' }),
-        })
-        .openapi('RedisStreamGroupPage', {
-          example: {
-            key: 'events',
-            data: [
-              {
-                group: 'mailers',
-                consumers: 1,
-                pending: 1,
-                last_delivered_id: '1700000000000-0',
-                entries_read: '1',
-                lag: '0',
-              },
-            ],
-            pagination: { next_cursor: null, has_more: false },
-            length: 1,
-          },
+  query: z.object({
+    key: StreamKey,
+    count: wholeNumber(1, 1000, 100).openapi({ description: 'Groups per page' }),
+    cursor: pageCursor(4_000),
+    encoding: Encoding,
+    db: DatabaseNumber,
+  }),
+  answer: z
+    .object({
+      key: RedisValue,
+      data: z.array(
+        z.object({
+          group: RedisValue,
+          consumers: z.number(),
+          pending: z.number(),
+          last_delivered_id: z.string(),
+          entries_read: z.string().nullable().openapi({ description: 'null before Redis 7, or where it is unknown' }),
+          lag: z
+            .string()
+            .nullable()
+            .openapi({ description: 'Entries not delivered yet; null before Redis 7, or where it is unknown' }),
         }),
-      'A page of groups',
-    ),
-    ...readFailures,
-  },
+      ),
+      pagination: Pagination,
+      length: z.number().openapi({ description: 'Groups of the stream' }),
+    })
+    .openapi('RedisStreamGroupPage', {
+      example: {
+        key: 'events',
+        data: [
+          {
+            group: 'mailers',
+            consumers: 1,
+            pending: 1,
+            last_delivered_id: '1700000000000-0',
+            entries_read: '1',
+            lag: '0',
+          },
+        ],
+        pagination: { next_cursor: null, has_more: false },
+        length: 1,
+      },
+    }),
+  answered: 'A page of groups',
 })
 
 const startRule = 'must be $ (the last entry), or an id'
@@ -93,96 +67,54 @@ const GroupStart = {
   entriesRead: z.int().min(0).optional().openapi({ description: 'Entries read until there, for `lag`; Redis 7' }),
 }
 
-const create = contract({
-  method: 'post',
+const create = writeContract({
   path: '/{databaseId}/streams/groups',
-  tags: ['redis'],
   operationId: 'RedisStreamGroupsController_create',
   summary: 'Create a consumer group',
   description:
     'NOT_FOUND without the stream, unless mkStream makes an empty one; DB_CONFLICT for a group that is there.',
-  access: 'write',
   operation: 'write',
-  request: {
-    params: DatabaseIdParams,
-    query: writeQuery,
-    body: body(
-      z
-        .strictObject({ ...GroupBody, ...GroupStart, id: GroupStart.id.default('$'), mkStream: z.boolean().optional() })
-        .openapi('RedisStreamGroupCreate', {
-          example: { key: 'events', group: 'mailers', id: '0', mkStream: true },
-        }),
-    ),
-  },
-  responses: {
-    200: json(
-      z
-        .object({ key: RedisValue, group: RedisValue })
-        .openapi('RedisStreamGroup', { example: { key: 'events', group: 'mailers' } }),
-      'The group',
-    ),
-    ...writeFailures,
-  },
+  body: z
+    .strictObject({ ...GroupBody, ...GroupStart, id: GroupStart.id.default('$'), mkStream: z.boolean().optional() })
+    .openapi('RedisStreamGroupCreate', {
+      example: { key: 'events', group: 'mailers', id: '0', mkStream: true },
+    }),
+  answer: z
+    .object({ key: RedisValue, group: RedisValue })
+    .openapi('RedisStreamGroup', { example: { key: 'events', group: 'mailers' } }),
+  answered: 'The group',
 })
 
-const setId = contract({
-  method: 'post',
+const setId = writeContract({
   path: '/{databaseId}/streams/groups/set-id',
-  tags: ['redis'],
   operationId: 'RedisStreamGroupsController_setId',
   summary: 'Set where a consumer group goes on',
   description: 'Back, so that entries are delivered again, or forward; what is pending stays pending.',
-  access: 'write',
   operation: 'write',
-  request: {
-    params: DatabaseIdParams,
-    query: writeQuery,
-    body: body(
-      z
-        .strictObject({ ...GroupBody, ...GroupStart })
-        .openapi('RedisStreamGroupSetId', { example: { key: 'events', group: 'mailers', id: '0' } }),
-    ),
-  },
-  responses: {
-    200: json(
-      z
-        .object({ key: RedisValue, group: RedisValue, id: z.string() })
-        .openapi('RedisStreamGroupId', { example: { key: 'events', group: 'mailers', id: '0' } }),
-      'The group and its id',
-    ),
-    ...writeFailures,
-  },
+  body: z
+    .strictObject({ ...GroupBody, ...GroupStart })
+    .openapi('RedisStreamGroupSetId', { example: { key: 'events', group: 'mailers', id: '0' } }),
+  answer: z
+    .object({ key: RedisValue, group: RedisValue, id: z.string() })
+    .openapi('RedisStreamGroupId', { example: { key: 'events', group: 'mailers', id: '0' } }),
+  answered: 'The group and its id',
 })
 
-const destroy = contract({
-  method: 'post',
+const destroy = writeContract({
   path: '/{databaseId}/streams/groups/delete',
-  tags: ['redis'],
   operationId: 'RedisStreamGroupsController_remove',
   summary: 'Delete a consumer group',
   description: 'With its consumers, and with all that is pending in it; the entries stay.',
-  access: 'write',
   operation: 'delete',
-  request: {
-    params: DatabaseIdParams,
-    query: writeQuery,
-    body: body(
-      z.strictObject(GroupBody).openapi('RedisStreamGroupDelete', { example: { key: 'events', group: 'mailers' } }),
-    ),
-  },
-  responses: {
-    200: json(
-      z
-        .object({
-          key: RedisValue,
-          group: RedisValue,
-          deleted: z.boolean().openapi({ description: 'Whether it was there' }),
-        })
-        .openapi('RedisStreamGroupDeleted', { example: { key: 'events', group: 'mailers', deleted: true } }),
-      'Whether it was there',
-    ),
-    ...writeFailures,
-  },
+  body: z.strictObject(GroupBody).openapi('RedisStreamGroupDelete', { example: { key: 'events', group: 'mailers' } }),
+  answer: z
+    .object({
+      key: RedisValue,
+      group: RedisValue,
+      deleted: z.boolean().openapi({ description: 'Whether it was there' }),
+    })
+    .openapi('RedisStreamGroupDeleted', { example: { key: 'events', group: 'mailers', deleted: true } }),
+  answered: 'Whether it was there',
 })
 
 export const streamGroups = createRouter()

@@ -35,8 +35,9 @@ export const StreamEntry = z
     id: z.string(),
     fields: StreamFields.nullable().openapi({
       description:
-        'In the order they were added, names may repeat; null: not asked for, or deleted while it was pending',
+        'In the order they were added, names may repeat; null: not asked for, deleted while it was pending, or too large to be answered',
     }),
+    truncated: z.literal(true).optional().openapi({ description: 'The entry is too large to be answered' }),
   })
   .openapi('RedisStreamEntry', {
     example: { id: '1700000000000-0', fields: [{ field: 'kind', value: 'signup' }] },

@@ -1,19 +1,12 @@
 import { z } from '@hono/zod-openapi'
-import { body, contract, databaseFailures, failures, json } from '#src/http/contract.ts'
+import { body, contract, failures, json } from '#src/http/contract.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
 import { DatabaseNumber, Encoding, RedisValue } from './schemas.ts'
+import { writeCodes } from './set-schemas.ts'
 
 const params = DatabaseIdParams
 const query = z.object({ db: DatabaseNumber })
 const tags = ['redis']
-const writeFailures = [
-  ...databaseFailures,
-  'DB_QUERY_ERROR',
-  'DB_READ_ONLY',
-  'DB_NOT_PRIMARY',
-  'PAYLOAD_TOO_LARGE',
-  'UNSUPPORTED_MEDIA_TYPE',
-] as const
 const keeping = {
   ttlMs: z.int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
   keepTtl: z.boolean().optional(),
@@ -44,7 +37,7 @@ export const append = contract({
         .openapi('AppendRedisString', { example: { key: 'log', value: 'hello world' } }),
     ),
   },
-  responses: { 200: json(Size, 'Its size from now on'), ...failures(...writeFailures) },
+  responses: { 200: json(Size, 'Its size from now on'), ...failures(...writeCodes) },
 })
 
 export const setRange = contract({
@@ -72,7 +65,7 @@ export const setRange = contract({
         .openapi('SetRedisStringRange', { example: { key: 'log', offset: 0, value: 'Hello' } }),
     ),
   },
-  responses: { 200: json(Size, 'Its size from now on'), ...failures(...writeFailures, 'DB_CONFLICT') },
+  responses: { 200: json(Size, 'Its size from now on'), ...failures(...writeCodes, 'DB_CONFLICT') },
 })
 
 export const increment = contract({
@@ -116,7 +109,7 @@ export const increment = contract({
         .openapi('RedisNumber', { example: { key: 'visits', value: '9007199254740993' } }),
       'The number, as text',
     ),
-    ...failures(...writeFailures),
+    ...failures(...writeCodes),
   },
 })
 
@@ -149,7 +142,7 @@ export const exchange = contract({
         .openapi('RedisStringExchanged', { example: { key: 'token', previous: 'old' } }),
       'The value before',
     ),
-    ...failures(...writeFailures, 'DB_CONFLICT'),
+    ...failures(...writeCodes, 'DB_CONFLICT'),
   },
 })
 
@@ -178,7 +171,7 @@ export const take = contract({
         .openapi('RedisStringTaken', { example: { key: 'greeting', value: 'hello', ttl_ms: null } }),
       'The value it had',
     ),
-    ...failures(...writeFailures, 'NOT_FOUND', 'DB_CONFLICT'),
+    ...failures(...writeCodes, 'NOT_FOUND', 'DB_CONFLICT'),
   },
 })
 
@@ -208,6 +201,6 @@ export const compareAndSet = contract({
         .openapi('RedisStringCompared', { example: { key: 'greeting', written: true } }),
       'Whether it was written',
     ),
-    ...failures(...writeFailures, 'DB_CONFLICT'),
+    ...failures(...writeCodes, 'DB_CONFLICT'),
   },
 })

@@ -1,134 +1,92 @@
 import { z } from '@hono/zod-openapi'
-import { body, contract, json } from '#src/http/contract.ts'
-import { DatabaseIdParams } from '#src/http/fields.ts'
 import { reply } from '#src/http/reply.ts'
 import { createRouter } from '#src/http/router.ts'
+import { writeContract } from './contracts.ts'
 import { RedisValue } from './schemas.ts'
-import { echo, encodedWriteQuery, writeFailures, writeQuery, writing } from './set-schemas.ts'
+import { echo, encodedWriteQuery, writing } from './set-schemas.ts'
 import { LexBound, Score, ScoreBound, scoreText } from './zset-schemas.ts'
 
 const maxMembers = 500
 const maxRemoved = 1_000
 
-const add = contract({
-  method: 'post',
+const add = writeContract({
   path: '/{databaseId}/zsets/add',
-  tags: ['redis'],
   operationId: 'RedisSortedSetsController_add',
   summary: 'Add members to a sorted set, or change scores',
   description:
     'nx only adds, xx only changes scores; gt and lt change a score only for a higher or a lower one. Makes the sorted set where there is none.',
-  access: 'write',
   operation: 'write',
-  request: {
-    params: DatabaseIdParams,
-    query: writeQuery,
-    body: body(
-      z
-        .strictObject({
-          key: RedisValue,
-          members: z
-            .array(z.strictObject({ member: RedisValue, score: Score }))
-            .min(1)
-            .max(maxMembers),
-          nx: z.boolean().optional(),
-          xx: z.boolean().optional(),
-          gt: z.boolean().optional(),
-          lt: z.boolean().optional(),
-          ch: z.boolean().optional().openapi({ description: 'Counts those whose score changed too' }),
-        })
-        .refine(({ nx, xx, gt, lt }) => !(nx && (xx || gt || lt)), { error: 'excludes xx, gt and lt', path: ['nx'] })
-        .refine(({ gt, lt }) => !(gt && lt), { error: 'gt and lt exclude each other', path: ['gt'] })
-        .openapi('RedisSortedSetAdd', {
-          example: { key: 'scores', members: [{ member: 'ada', score: 12.5 }], ch: true },
-        }),
-    ),
-  },
-  responses: {
-    200: json(
-      z
-        .object({
-          key: RedisValue,
-          changed: z.number().openapi({ description: 'Those that are new; with ch, and those with another score' }),
-        })
-        .openapi('RedisSortedSetChanged', { example: { key: 'scores', changed: 1 } }),
-      'How many are new or changed',
-    ),
-    ...writeFailures,
-  },
+  body: z
+    .strictObject({
+      key: RedisValue,
+      members: z
+        .array(z.strictObject({ member: RedisValue, score: Score }))
+        .min(1)
+        .max(maxMembers),
+      nx: z.boolean().optional(),
+      xx: z.boolean().optional(),
+      gt: z.boolean().optional(),
+      lt: z.boolean().optional(),
+      ch: z.boolean().optional().openapi({ description: 'Counts those whose score changed too' }),
+    })
+    .refine(({ nx, xx, gt, lt }) => !(nx && (xx || gt || lt)), { error: 'excludes xx, gt and lt', path: ['nx'] })
+    .refine(({ gt, lt }) => !(gt && lt), { error: 'gt and lt exclude each other', path: ['gt'] })
+    .openapi('RedisSortedSetAdd', {
+      example: { key: 'scores', members: [{ member: 'ada', score: 12.5 }], ch: true },
+    }),
+  answer: z
+    .object({
+      key: RedisValue,
+      changed: z.number().openapi({ description: 'Those that are new; with ch, and those with another score' }),
+    })
+    .openapi('RedisSortedSetChanged', { example: { key: 'scores', changed: 1 } }),
+  answered: 'How many are new or changed',
 })
 
-const increment = contract({
-  method: 'post',
+const increment = writeContract({
   path: '/{databaseId}/zsets/increment',
-  tags: ['redis'],
   operationId: 'RedisSortedSetsController_increment',
   summary: 'Add to the score of a member',
   description: 'A member that is not there begins at 0.',
-  access: 'write',
   operation: 'write',
-  request: {
-    params: DatabaseIdParams,
-    query: encodedWriteQuery,
-    body: body(
-      z
-        .strictObject({ key: RedisValue, member: RedisValue, by: Score })
-        .openapi('RedisSortedSetIncrement', { example: { key: 'scores', member: 'ada', by: 1 } }),
-    ),
-  },
-  responses: {
-    200: json(
-      z
-        .object({ key: RedisValue, member: RedisValue, score: z.string() })
-        .openapi('RedisSortedSetScore', { example: { key: 'scores', member: 'ada', score: '13.5' } }),
-      'The new score',
-    ),
-    ...writeFailures,
-  },
+  query: encodedWriteQuery,
+  body: z
+    .strictObject({ key: RedisValue, member: RedisValue, by: Score })
+    .openapi('RedisSortedSetIncrement', { example: { key: 'scores', member: 'ada', by: 1 } }),
+  answer: z
+    .object({ key: RedisValue, member: RedisValue, score: z.string() })
+    .openapi('RedisSortedSetScore', { example: { key: 'scores', member: 'ada', score: '13.5' } }),
+  answered: 'The new score',
 })
 
 const ranges = ['members', 'score', 'lex', 'rank'] as const
 
-const remove = contract({
-  method: 'post',
+const remove = writeContract({
   path: '/{databaseId}/zsets/remove',
-  tags: ['redis'],
   operationId: 'RedisSortedSetsController_remove',
   summary: 'Remove members from a sorted set',
   description: 'Exactly one of: these members, a range of scores, of members’ bytes, or of ranks, its ends included.',
-  access: 'write',
   operation: 'delete',
-  request: {
-    params: DatabaseIdParams,
-    query: writeQuery,
-    body: body(
-      z
-        .strictObject({
-          key: RedisValue,
-          members: z.array(RedisValue).min(1).max(maxRemoved).optional(),
-          score: z.strictObject({ min: ScoreBound, max: ScoreBound }).optional(),
-          lex: z.strictObject({ min: LexBound, max: LexBound }).optional(),
-          rank: z
-            .strictObject({ start: z.int(), stop: z.int() })
-            .optional()
-            .openapi({ description: 'From the lowest score; -1 is the highest' }),
-        })
-        .refine((value) => ranges.filter((name) => value[name] !== undefined).length === 1, {
-          error: 'exactly one of members, score, lex and rank must be given',
-          path: ['members'],
-        })
-        .openapi('RedisSortedSetRemove', { example: { key: 'scores', members: ['ada'] } }),
-    ),
-  },
-  responses: {
-    200: json(
-      z
-        .object({ key: RedisValue, removed: z.number().openapi({ description: 'Those that were there' }) })
-        .openapi('RedisSortedSetRemoved', { example: { key: 'scores', removed: 1 } }),
-      'How many were removed',
-    ),
-    ...writeFailures,
-  },
+  body: z
+    .strictObject({
+      key: RedisValue,
+      members: z.array(RedisValue).min(1).max(maxRemoved).optional(),
+      score: z.strictObject({ min: ScoreBound, max: ScoreBound }).optional(),
+      lex: z.strictObject({ min: LexBound, max: LexBound }).optional(),
+      rank: z
+        .strictObject({ start: z.int(), stop: z.int() })
+        .optional()
+        .openapi({ description: 'From the lowest score; -1 is the highest' }),
+    })
+    .refine((value) => ranges.filter((name) => value[name] !== undefined).length === 1, {
+      error: 'exactly one of members, score, lex and rank must be given',
+      path: ['members'],
+    })
+    .openapi('RedisSortedSetRemove', { example: { key: 'scores', members: ['ada'] } }),
+  answer: z
+    .object({ key: RedisValue, removed: z.number().openapi({ description: 'Those that were there' }) })
+    .openapi('RedisSortedSetRemoved', { example: { key: 'scores', removed: 1 } }),
+  answered: 'How many were removed',
 })
 
 export const zsetEdits = createRouter()

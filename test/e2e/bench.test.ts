@@ -69,6 +69,7 @@ describe('bun run bench', () => {
       layers: null,
       access: null,
       scale: null,
+      scan: null,
       webdis: null,
     })
   }, 60_000)

@@ -309,6 +309,41 @@ describeWith('redisOpen', 'a Redis Cluster', (store) => {
     expect(body).toMatchObject({ ok: false, error: { code: 'DB_CONNECTION_FAILED', details: { stage: 'database' } } })
   })
 
+  test('a first node that is in the cluster no more is passed over', async () => {
+    const outsider = await cluster.start(['cluster-enabled yes', 'cluster-port %bus%'])
+    const row = await app.register({
+      name: 'outsider-first',
+      type: 'redis',
+      connectionString: cluster.url.replace(/:\d+\/0$/, `:${outsider.port}/0`),
+      config: cluster.config,
+    })
+    const keys = names('all', 30)
+    expect(await Promise.all(keys.map((key) => get(key, row.id)))).toEqual(keys.map((key) => `value of ${key}`))
+    outsider.kill()
+  })
+
+  test('a node that is taken out of the cluster is passed over in a running session', async () => {
+    await using own = await startCluster(2, 0)
+    const [gone, left] = own.nodes as [RedisNode, RedisNode]
+    const { url: connectionString, config } = own
+    const row = await app.register({ name: 'shrinking', type: 'redis', connectionString, config })
+    const asked = async () => {
+      const { body } = await app.request('GET', path('clients', row.id))
+      return new Set(body.data?.map(({ node }: { node: string }) => node))
+    }
+    const nameOf = ({ port }: RedisNode) => `127.0.0.1:${port}`
+    expect(await asked()).toEqual(new Set([nameOf(gone), nameOf(left)]))
+    const id = await own.idOf(gone)
+    await gone.run('cluster', 'reset', 'hard')
+    await left.run('cluster', 'forget', id)
+    await left.run('cluster', 'addslotsrange', 0, 8_191)
+    await until(async () => (await asked()).size === 1)
+    expect(await asked()).toEqual(new Set([nameOf(left)]))
+    const keys = names('left', 20)
+    for (const key of keys) await app.request('POST', path('set', row.id), { body: { key, value: key } })
+    expect(await Promise.all(keys.map((key) => get(key, row.id)))).toEqual(keys)
+  })
+
   test('400 TARGET_NOT_ALLOWED for keys of a node that the dial policy denies, 200 for the others', async () => {
     const denied = cluster.nodes[1] as RedisNode
     await using strict = await createTestApp({ env: { EGRESS_DENY: `127.0.0.1:${denied.port}` } })

@@ -46,6 +46,12 @@ const outcomes: readonly (readonly [command: string, ...outcomes: readonly strin
   ['EVALSHA x 0', 'runs', 'FORBIDDEN', 'runs', 'DB_READ_ONLY', 'DB_READ_ONLY'],
   ['FCALL f 0', 'runs', 'FORBIDDEN', 'runs', 'DB_READ_ONLY', 'DB_READ_ONLY'],
   ['SCRIPT LOAD x', 'runs', 'FORBIDDEN', 'runs', 'DB_READ_ONLY', 'DB_READ_ONLY'],
+  ['MODULE LIST', 'runs', 'FORBIDDEN', 'FORBIDDEN', 'FORBIDDEN', 'runs'],
+  ['SCRIPT KILL', 'runs', 'FORBIDDEN', 'FORBIDDEN', 'DB_READ_ONLY', 'DB_READ_ONLY'],
+  ['FUNCTION KILL', 'runs', 'FORBIDDEN', 'FORBIDDEN', 'DB_READ_ONLY', 'DB_READ_ONLY'],
+  ['LATENCY RESET', 'runs', 'FORBIDDEN', 'FORBIDDEN', 'DB_READ_ONLY', 'DB_READ_ONLY'],
+  ['CONFIG SET slowlog-max-len 1', 'runs', 'FORBIDDEN', 'FORBIDDEN', 'DB_READ_ONLY', 'DB_READ_ONLY'],
+  ['LCS a b', 'runs', 'FORBIDDEN', 'FORBIDDEN', 'FORBIDDEN', 'runs'],
   ['EVAL_RO return_1 0', 'runs', 'FORBIDDEN', 'runs', 'FORBIDDEN', 'runs'],
 ]
 
@@ -57,7 +63,6 @@ const forNobody = [
   'CoNfIg ReWrItE',
   'MODULE LOAD /tmp/x.so',
   'MODULE LOADEX /tmp/x.so',
-  'MODULE LIST',
   'SLAVEOF host 6379',
   'REPLICAOF host 6379',
   'replicaof NO ONE',
@@ -102,7 +107,6 @@ const forNobody = [
   'FAILOVER',
   'SYNC',
   'PSYNC ? -1',
-  'SCRIPT KILL',
   'SCRIPT FLUSH',
   'FUNCTION LOAD x',
   'FUNCTION FLUSH',
@@ -282,6 +286,10 @@ const writes: readonly (readonly unknown[])[] = [
   ['FCALL', 'f', 0],
   ['SCRIPT', 'LOAD', 'return 1'],
   ['script', 'load', 'return 1'],
+  ['SCRIPT', 'KILL'],
+  ['FUNCTION', 'KILL'],
+  ['LATENCY', 'RESET'],
+  ['CONFIG', 'SET', 'slowlog-max-len', 1],
 ]
 /** As SECURITY names them: each tried with what it would need to work. */
 const attacks = [...writes, ...forNobody.map((command) => command.split(' '))]

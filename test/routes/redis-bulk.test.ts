@@ -1,34 +1,16 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { beforeEach, describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { Redis } from 'ioredis'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
+import { redisApp } from '#test/support/redis-app.ts'
 
 describeWith('redis', 'many keys at once', (store) => {
-  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 3, lazyConnect: true })
-  const url = (db: number) => store.url.replace(/\/0$/, `/${db}`)
-  let app: TestApp
-  let id: string
-  let readOnlyId: string
-
-  beforeAll(async () => {
-    app = await createTestApp()
-    id = (await app.register({ name: 'bulk', type: 'redis', connectionString: url(3) })).id
-    const readOnly = { name: 'bulk-read-only', type: 'redis', connectionString: url(3), config: { readOnly: true } }
-    readOnlyId = (await app.register(readOnly)).id
-  })
-  beforeEach(async () => {
-    await raw.flushdb()
-  })
-  afterAll(async () => {
-    await raw.flushdb()
-    raw.disconnect()
-    await app?.[Symbol.asyncDispose]()
-  })
+  const { app, raw, id, registered } = redisApp(store, 3)
+  const readOnlyId = registered({ config: { readOnly: true } })
+  beforeEach(() => raw.flushdb())
 
   const path = (of: string, what: string) => `/api/platform/redis/${of}/keys/${what}`
-  const remove = (body: unknown, of = id, query = '') => app.request('POST', path(of, 'delete') + query, { body })
-  const expire = (body: unknown, of = id) => app.request('POST', path(of, 'ttl'), { body })
+  const remove = (body: unknown, of = id(), query = '') => app.request('POST', path(of, 'delete') + query, { body })
+  const expire = (body: unknown, of = id()) => app.request('POST', path(of, 'ttl'), { body })
   const fill = (prefix: string, count: number) =>
     raw.mset(Object.fromEntries(Array.from({ length: count }, (_, n) => [`${prefix}:${n}`, 'x'])))
   const eventsOf = (text: string) =>
@@ -57,13 +39,31 @@ describeWith('redis', 'many keys at once', (store) => {
       const { status, body } = await remove({ pattern: 'session:*', dryRun: true })
       expect([status, body]).toEqual([
         200,
-        { count: 300, sample: expect.any(Array), scanned: 350, db_size: 350, complete: true },
+        { count: 300, sample: expect.any(Array), scanned: 350, db_size: 350, complete: true, next_cursor: null },
       ])
       expect([body.sample.length, body.sample.every((key: string) => key.startsWith('session:'))]).toEqual([20, true])
       expect((await remove({ pattern: '*', dryRun: true })).body.count).toBe(350)
       expect((await remove({ pattern: 'other:7', dryRun: true })).body).toMatchObject({ count: 1, sample: ['other:7'] })
       expect((await remove({ pattern: 'session:*', type: 'hash', dryRun: true })).body.count).toBe(0)
       expect(await raw.dbsize()).toBe(350)
+    })
+
+    test('200 dry runs one after the other count all of a large database; 400 a cursor of another pattern, or without dryRun', async () => {
+      const total = 150_000
+      const script = "for n = 1, tonumber(ARGV[1]) do redis.call('SET', 'session:' .. n, 'x') end"
+      await raw.eval(script, 0, total)
+      const request = { pattern: 'session:*', dryRun: true }
+      const pages: { count: number; complete: boolean; next_cursor: string | null }[] = []
+      do {
+        const cursor = pages.at(-1)?.next_cursor
+        pages.push((await remove({ ...request, ...(cursor && { cursor }) })).body)
+      } while (pages.at(-1)?.next_cursor)
+      expect(pages.reduce((sum, { count }) => sum + count, 0)).toBe(total)
+      expect(pages.map(({ complete }) => complete)).toEqual([...pages.slice(1).map(() => false), true])
+      expect(pages.length).toBeGreaterThan(1)
+      const [{ next_cursor: cursor } = { next_cursor: '' }] = pages
+      const refused = [await remove({ ...request, pattern: 's*', cursor }), await remove({ keys: ['a'], cursor })]
+      expect(refused.map(({ status }) => status)).toEqual([400, 400])
     })
 
     test('200 a pattern deletes what matches and no more, and tells how far it is', async () => {
@@ -107,9 +107,9 @@ describeWith('redis', 'many keys at once', (store) => {
       await other.flushdb()
       await other.mset({ 'session:1': 'x', 'session:2': 'x' })
       await fill('session', 10)
-      expect(eventsOf((await remove({ pattern: 'session:*' }, id, '?db=4')).text).at(-1)?.data.deleted).toBe(2)
+      expect(eventsOf((await remove({ pattern: 'session:*' }, id(), '?db=4')).text).at(-1)?.data.deleted).toBe(2)
       expect([await other.dbsize(), await raw.dbsize()]).toEqual([0, 10])
-      expect((await remove({ pattern: 'session:*' }, id, '?db=99')).status).toBe(400)
+      expect((await remove({ pattern: 'session:*' }, id(), '?db=99')).status).toBe(400)
       other.disconnect()
     })
 
@@ -117,7 +117,7 @@ describeWith('redis', 'many keys at once', (store) => {
       const total = 30_000
       await fill('session', total)
       const leaving = new AbortController()
-      const response = await app.stream('POST', path(id, 'delete'), {
+      const response = await app.stream('POST', path(id(), 'delete'), {
         body: { pattern: 'session:*' },
         signal: leaving.signal,
       })
@@ -136,10 +136,10 @@ describeWith('redis', 'many keys at once', (store) => {
     test('403 on a database that is read-only, in every form, before anything is deleted; a dry run is allowed', async () => {
       await fill('session', 10)
       for (const body of [{ keys: ['session:1'] }, { pattern: 'session:*' }, { pattern: 'nothing:*' }]) {
-        const refused = await remove(body, readOnlyId)
+        const refused = await remove(body, readOnlyId())
         expect([refused.status, refused.body.error.code]).toEqual([403, 'DB_READ_ONLY'])
       }
-      expect((await remove({ pattern: 'session:*', dryRun: true }, readOnlyId)).body.count).toBe(10)
+      expect((await remove({ pattern: 'session:*', dryRun: true }, readOnlyId())).body.count).toBe(10)
       expect(await raw.dbsize()).toBe(10)
     })
 
@@ -152,7 +152,7 @@ describeWith('redis', 'many keys at once', (store) => {
       for (const body of [{ keys: ['session:1'] }, { pattern: 'session:*' }])
         for (const what of ['delete', 'ttl']) {
           const more = what === 'ttl' ? { persist: true } : {}
-          const refused = await app.request('POST', path(id, what), { body: { ...body, ...more }, key })
+          const refused = await app.request('POST', path(id(), what), { body: { ...body, ...more }, key })
           expect([refused.status, refused.body.error.code]).toEqual([403, 'FORBIDDEN'])
         }
       expect(await raw.dbsize()).toBe(10)
@@ -206,7 +206,7 @@ describeWith('redis', 'many keys at once', (store) => {
     test('403 on a database that is read-only', async () => {
       await fill('session', 10)
       for (const body of [{ keys: ['session:1'] }, { pattern: 'session:*' }]) {
-        const refused = await expire({ ...body, ttlMs: 1_000 }, readOnlyId)
+        const refused = await expire({ ...body, ttlMs: 1_000 }, readOnlyId())
         expect([refused.status, refused.body.error.code]).toEqual([403, 'DB_READ_ONLY'])
       }
       expect(await raw.pttl('session:1')).toBe(-1)
@@ -230,7 +230,7 @@ describeWith('redis', 'many keys at once', (store) => {
   ]
   for (const [what, field, body] of bad) {
     test(`400 ${what} ${JSON.stringify(body).slice(0, 50)}`, async () => {
-      const refused = await app.request('POST', path(id, what), { body })
+      const refused = await app.request('POST', path(id(), what), { body })
       expect([refused.status, refused.body.error.code]).toEqual([400, 'VALIDATION_FAILED'])
       expect(refused.body.error.details.map((detail: { field: string }) => detail.field.split('.')[0])).toContain(field)
     })

@@ -86,39 +86,6 @@ describeWith('redis', 'JSON documents', (store) => {
       expect([status, body.error.code, body.error.details[0].field]).toEqual([400, 'VALIDATION_FAILED', field])
     })
   }
-
-  describe('on a server with RedisJSON', () => {
-    if (!isModuleThere) {
-      test.skip('needs RedisJSON: set TEST_REDIS_URL to a Redis that has it', () => {})
-      return
-    }
-
-    test('200 a document is stored, read, merged and deleted; its numbers stay as they are', async () => {
-      const { get, set, merge, remove, key } = requests(app, id)
-      expect((await set({ key: 'k', json: '{"id":9007199254740993,"a":{"b":1}}' })).body.written).toBe(true)
-      expect((await set({ key: 'k', json: '1', nx: true })).body.written).toBe(false)
-      expect((await get('k')).body).toMatchObject({ json: '{"id":9007199254740993,"a":{"b":1}}', ttl_ms: null })
-      expect((await get('k', '&path=$.a.b')).body.json).toBe('[1]')
-      expect((await merge({ key: 'k', json: '{"a":null,"c":2}' })).status).toBe(200)
-      expect((await key('k')).body).toMatchObject({ type: 'ReJSON-RL', value: '{"id":9007199254740993,"c":2}' })
-      expect((await remove('k', '&path=$.c')).body.deleted).toBe(1)
-      expect((await remove('k', '&path=$.c')).status).toBe(404)
-      expect((await remove('k')).body.deleted).toBe(1)
-      expect((await get('k')).status).toBe(404)
-    })
-
-    test('200 PUT key replaces a document and no other type', async () => {
-      const { put } = requests(app, id)
-      expect((await put({ key: 'k', type: 'json', value: '{"a":1}', ttlMs: 60_000 })).body.written).toBe(true)
-      expect((await put({ key: 'k', type: 'json', value: '{"a":2}', keepTtl: true })).body.written).toBe(true)
-      expect(await raw.pttl('k')).toBeGreaterThan(50_000)
-      expect((await put({ key: 'k', type: 'json', value: '{"a":3}' })).body.written).toBe(true)
-      expect(await raw.pttl('k')).toBe(-1)
-      await raw.set('text', 'before')
-      expect((await put({ key: 'text', type: 'json', value: '{}' })).status).toBe(409)
-      expect(await raw.get('text')).toBe('before')
-    })
-  })
 })
 
 describe('JSON documents over a server that says it has RedisJSON', () => {

@@ -1,32 +1,19 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { Redis } from 'ioredis'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
+import { beforeEach, describe, expect, test } from 'bun:test'
+import { createTestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
 import { redisAnswers } from '#test/support/fake-redis-answers.ts'
 import { startFakeServer } from '#test/support/fake-servers.ts'
+import { redisApp } from '#test/support/redis-app.ts'
 
 type Body = Readonly<Record<string, unknown>>
 
 describeWith('redis', 'the life of a key', (store) => {
-  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 5, lazyConnect: true })
-  const url = store.url.replace(/\/0$/, '/5')
-  let app: TestApp
-  let id: string
+  const { app, raw, id, url } = redisApp(store, 5)
+  beforeEach(() => raw.flushdb())
 
-  beforeAll(async () => {
-    app = await createTestApp()
-    id = (await app.register({ name: 'lifecycle', type: 'redis', connectionString: url })).id
-  })
-  beforeEach(async () => void (await raw.flushdb()))
-  afterAll(async () => {
-    await raw.flushdb()
-    raw.disconnect()
-    await app?.[Symbol.asyncDispose]()
-  })
-
-  const path = (of = id) => `/api/platform/redis/${of}/key`
-  const patch = (body: Body, more = '', of = id) => app.request('PATCH', `${path(of)}${more}`, { body })
-  const remove = (key: string, more = '', of = id) =>
+  const path = (of = id()) => `/api/platform/redis/${of}/key`
+  const patch = (body: Body, more = '', of = id()) => app.request('PATCH', `${path(of)}${more}`, { body })
+  const remove = (key: string, more = '', of = id()) =>
     app.request('DELETE', `${path(of)}?key=${encodeURIComponent(key)}${more}`)
   const minute = { changed: true, ttl_ms: expect.closeTo(60_000, -4) as number }
   const inAMinute = () => new Date(Date.now() + 60_000).toISOString()
@@ -165,7 +152,7 @@ describeWith('redis', 'the life of a key', (store) => {
 
     test('403 every change in a database that is registered read-only', async () => {
       const config = { readOnly: true }
-      const { id: readOnly } = await app.register({ name: 'ro', type: 'redis', connectionString: url, config })
+      const { id: readOnly } = await app.register({ name: 'ro', type: 'redis', connectionString: url(), config })
       await raw.set('k', 'v')
       const answers = await Promise.all(changes.map((change) => patch({ key: 'k', ...change }, '', readOnly)))
       answers.push(await remove('k', '', readOnly))

@@ -1,22 +1,15 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
+import { beforeAll, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { Redis } from 'ioredis'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
+import { redisApp } from '#test/support/redis-app.ts'
 
 describeWith('redis', 'GET /redis/{databaseId}/keys', (store) => {
   const total = 2_500
   const binaryKey = Buffer.from([0xff, 0x00, 0xfe, 0x3a])
-  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 3, lazyConnect: true })
-  let app: TestApp
-  let id: string
-  let otherId: string
+  const { app, raw, id, url, registered } = redisApp(store, 3)
+  const otherId = registered({ connectionString: url(4) })
 
   beforeAll(async () => {
-    app = await createTestApp()
-    const url = (db: number) => store.url.replace(/\/0$/, `/${db}`)
-    id = (await app.register({ name: 'keys', type: 'redis', connectionString: url(3) })).id
-    otherId = (await app.register({ name: 'other', type: 'redis', connectionString: url(4) })).id
     await raw.pipeline().select(4).flushdb().select(3).flushdb().exec()
     await raw.mset(Object.fromEntries(Array.from({ length: total }, (_, index) => [`many:${index}`, `${index}`])))
     await raw.hset('needle:hash', 'a', '1')
@@ -24,13 +17,8 @@ describeWith('redis', 'GET /redis/{databaseId}/keys', (store) => {
     await raw.set(binaryKey, 'x')
     await raw.set('naïve: ключ', 'x')
   })
-  afterAll(async () => {
-    await raw.flushdb()
-    raw.disconnect()
-    await app?.[Symbol.asyncDispose]()
-  })
 
-  const list = (query: string, of = id) => app.request('GET', `/api/platform/redis/${of}/keys?${query}`)
+  const list = (query: string, of = id()) => app.request('GET', `/api/platform/redis/${of}/keys?${query}`)
   async function all(query: string) {
     const pages = []
     let cursor = ''
@@ -163,7 +151,7 @@ describeWith('redis', 'GET /redis/{databaseId}/keys', (store) => {
       await fc.assert(
         fc.asyncProperty(word(5), async (pattern) => {
           const [, matched] = await other.scan('0', 'MATCH', pattern, 'COUNT', 10_000)
-          const { body } = await list(`pattern=${encodeURIComponent(pattern)}&count=1000`, otherId)
+          const { body } = await list(`pattern=${encodeURIComponent(pattern)}&count=1000`, otherId())
           expect(body.data.map(({ key }: { key: string }) => key).toSorted()).toEqual(matched.toSorted())
         }),
         { numRuns: 150 },
@@ -182,7 +170,7 @@ describeWith('redis', 'GET /redis/{databaseId}/keys', (store) => {
       const found = new Set<string>()
       let cursor = ''
       do {
-        const { body } = await list(`count=1000${cursor}`, otherId)
+        const { body } = await list(`count=1000${cursor}`, otherId())
         expect(body.data.length * length).toBeLessThanOrEqual(1_048_576)
         for (const { key } of body.data) found.add(key)
         cursor = body.pagination.has_more ? `&cursor=${encodeURIComponent(body.pagination.next_cursor)}` : ''
@@ -203,7 +191,7 @@ describeWith('redis', 'GET /redis/{databaseId}/keys', (store) => {
           const other = raw.duplicate({ db: 4 })
           try {
             await Promise.all(distinct.map((name) => other.set(Buffer.from(name, 'base64'), 'x')))
-            const { body } = await list('encoding=base64&count=1000', otherId)
+            const { body } = await list('encoding=base64&count=1000', otherId())
             expect(body.data.map(({ key }: { key: { base64: string } }) => key.base64).toSorted()).toEqual(
               distinct.toSorted(),
             )
@@ -212,7 +200,7 @@ describeWith('redis', 'GET /redis/{databaseId}/keys', (store) => {
               if (pattern.length === 0) continue
               const one = await list(
                 `encoding=base64&patternBase64=${encodeURIComponent(Buffer.from(pattern).toString('base64'))}`,
-                otherId,
+                otherId(),
               )
               expect(one.body.data.map(({ key }: { key: unknown }) => key)).toEqual([{ base64 }])
             }
@@ -245,7 +233,7 @@ describeWith('redis', 'GET /redis/{databaseId}/keys', (store) => {
     const answers = await Promise.all([
       list(`pattern=other:*&count=10&cursor=${cursor}`),
       list(`pattern=many:*&type=string&count=10&cursor=${cursor}`),
-      list(`pattern=many:*&count=10&cursor=${cursor}`, otherId),
+      list(`pattern=many:*&count=10&cursor=${cursor}`, otherId()),
       list(`pattern=many:*&count=10&cursor=${cursor}x`),
       list(`pattern=many:*&count=10&cursor=${cursor.slice(0, -2)}AA`),
       list('pattern=many:*&count=10&cursor=0'),

@@ -1,30 +1,16 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { beforeEach, describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { Redis } from 'ioredis'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
+import { redisApp } from '#test/support/redis-app.ts'
 
 describeWith('redis', 'lists', (store) => {
-  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 14, lazyConnect: true })
-  const url = store.url.replace(/\/0$/, '/14')
-  let app: TestApp
-  let id: string
-
-  beforeAll(async () => {
-    app = await createTestApp({ env: { MAX_VALUE_BYTES: '65536', MAX_RESPONSE_BYTES: '524288' } })
-    id = (await app.register({ name: 'lists', type: 'redis', connectionString: url })).id
-  })
+  const { app, raw, id, url } = redisApp(store, 14, { env: { MAX_VALUE_BYTES: '65536', MAX_RESPONSE_BYTES: '524288' } })
   beforeEach(() => raw.flushdb())
-  afterAll(async () => {
-    await raw.flushdb()
-    raw.disconnect()
-    await app?.[Symbol.asyncDispose]()
-  })
 
   const base64 = (bytes: Uint8Array | string) => ({ base64: Buffer.from(bytes).toString('base64') })
-  const list = (query: Readonly<Record<string, string>>, of = id) =>
+  const list = (query: Readonly<Record<string, string>>, of = id()) =>
     app.request('GET', `/api/platform/redis/${of}/lists?${new URLSearchParams(query)}`)
-  const post = (path: string, body: unknown, of = id, query = '') =>
+  const post = (path: string, body: unknown, of = id(), query = '') =>
     app.request('POST', `/api/platform/redis/${of}/lists/${path}${query}`, { body })
   const values = () => raw.lrange('l', 0, -1)
 
@@ -116,7 +102,7 @@ describeWith('redis', 'lists', (store) => {
     test('200 another caller is not disturbed by a reply that is too large', async () => {
       await raw.rpush('l', 'w'.repeat(5_000_000))
       await raw.set('greeting', 'hello')
-      const get = () => app.request('GET', `/api/platform/redis/${id}/get?key=greeting`)
+      const get = () => app.request('GET', `/api/platform/redis/${id()}/get?key=greeting`)
       const answers = await Promise.all([list({ key: 'l' }), ...Array.from({ length: 50 }, get)])
       expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))
     })
@@ -220,7 +206,12 @@ describeWith('redis', 'lists', (store) => {
           expect(pages.flatMap(({ data }) => data.map(({ value }: { value: unknown }) => value))).toEqual(forms)
           expect(await raw.lrangeBuffer(Buffer.from(key), 0, -1)).toEqual(elements.map((part) => Buffer.from(part)))
           await post('set', { key: name, index: -1, value: forms[0], expected: forms.at(-1) })
-          const popped = await post('pop', { key: name, count: elements.length, side: 'right' }, id, '?encoding=base64')
+          const popped = await post(
+            'pop',
+            { key: name, count: elements.length, side: 'right' },
+            id(),
+            '?encoding=base64',
+          )
           expect(popped.body).toEqual({ key: name, data: [forms[0], ...forms.slice(0, -1).toReversed()], length: 0 })
           expect(await raw.exists(Buffer.from(key))).toBe(0)
         }),
@@ -508,7 +499,7 @@ describeWith('redis', 'lists', (store) => {
 
     test('403 every write to a database that is registered read-only, also from another logical one', async () => {
       const config = { readOnly: true }
-      const { id: of } = await app.register({ name: 'read-only', type: 'redis', connectionString: url, config })
+      const { id: of } = await app.register({ name: 'read-only', type: 'redis', connectionString: url(), config })
       const zero = await app.register({ name: 'read-only-of-0', type: 'redis', connectionString: store.url, config })
       await raw.rpush('l', 'a')
       for (const [path, body] of writes) {
@@ -528,11 +519,11 @@ describeWith('redis', 'lists', (store) => {
       const key = made.body.secret as string
       await raw.rpush('l', 'a')
       for (const [path, body] of writes) {
-        const answer = await app.request('POST', `/api/platform/redis/${id}/lists/${path}`, { key, body })
+        const answer = await app.request('POST', `/api/platform/redis/${id()}/lists/${path}`, { key, body })
         expect([answer.status, answer.body.error.code]).toEqual([403, 'FORBIDDEN'])
       }
       expect([await values(), await raw.dbsize()]).toEqual([['a'], 1])
-      expect((await app.request('GET', `/api/platform/redis/${id}/lists?key=l`, { key })).status).toBe(200)
+      expect((await app.request('GET', `/api/platform/redis/${id()}/lists?key=l`, { key })).status).toBe(200)
     })
 
     test('200 every write in another logical database', async () => {
@@ -549,7 +540,7 @@ describeWith('redis', 'lists', (store) => {
           ['move', { source: 'l', destination: 'done' }],
         ] as const
         for (const [path, body] of steps)
-          expect([path, (await post(path, body, id, '?db=13')).status]).toEqual([path, 200])
+          expect([path, (await post(path, body, id(), '?db=13')).status]).toEqual([path, 200])
         expect([await other.lrange('l', 0, -1), await other.lrange('done', 0, -1)]).toEqual([['b'], ['A']])
         expect(await raw.dbsize()).toBe(0)
         expect((await list({ key: 'l', db: '13' })).body.data).toEqual([{ index: 0, value: 'b' }])

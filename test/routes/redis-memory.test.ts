@@ -1,19 +1,13 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { Redis } from 'ioredis'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
+import { beforeAll, expect, test } from 'bun:test'
 import { describeWith } from '#test/support/describe-with.ts'
+import { redisApp } from '#test/support/redis-app.ts'
 
 describeWith('redis', 'GET /redis/{databaseId}/memory', (store) => {
-  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 3, lazyConnect: true })
-  const url = store.url.replace(/\/0$/, '/3')
+  const { app, raw, id, url } = redisApp(store, 3)
   const [small, large, plain] = [600, 300, 100]
   const binary = Buffer.from([0xff, 0x3a, 0x01])
-  let app: TestApp
-  let id: string
 
   beforeAll(async () => {
-    app = await createTestApp()
-    id = (await app.register({ name: 'memory', type: 'redis', connectionString: url })).id
     await raw.pipeline().select(4).flushdb().select(3).flushdb().exec()
     const fill = (prefix: string, count: number, value: string) =>
       raw.mset(Object.fromEntries(Array.from({ length: count }, (_, n) => [`${prefix}${n}`, value])))
@@ -26,13 +20,8 @@ describeWith('redis', 'GET /redis/{databaseId}/memory', (store) => {
     await raw.pexpire('small:1', 7_200_000)
     await raw.pexpire('small:2', 1_000_000_000)
   })
-  afterAll(async () => {
-    await raw.flushdb()
-    raw.disconnect()
-    await app?.[Symbol.asyncDispose]()
-  })
 
-  const report = (query: string, of = id) => app.request('GET', `/api/platform/redis/${of}/memory?${query}`)
+  const report = (query: string, of = id()) => app.request('GET', `/api/platform/redis/${of}/memory?${query}`)
   const total = small + large + plain + 1
   type Share = Readonly<Record<'keys' | 'bytes' | 'estimated_keys' | 'estimated_bytes', number>>
   const sum = (shares: readonly Share[], of: keyof Share) => shares.reduce((all, share) => all + share[of], 0)
@@ -104,7 +93,7 @@ describeWith('redis', 'GET /redis/{databaseId}/memory', (store) => {
 
   test('200 without the rights to INFO: the sample, and null for what the server keeps to itself', async () => {
     const { username, password } = store.limited
-    const connectionString = url.replace(/\/\/[^@]*@/, `//${username}:${password}@`)
+    const connectionString = url().replace(/\/\/[^@]*@/, `//${username}:${password}@`)
     const limited = (await app.register({ name: 'memory-limited', type: 'redis', connectionString })).id
     const { status, body } = await report('samples=10000', limited)
     expect([status, body.sampled, body.server]).toEqual([200, total, { info: null, stats: null, doctor: null }])

@@ -158,6 +158,21 @@ describeWith('redis', 'what the server says of itself', (store) => {
     })
   })
 
+  test.each(['slowlog', 'clients', 'latency'])(
+    '200 %s asked 20 times at once opens no connection beyond those of the pool',
+    async (view) => {
+      await using narrow = await createTestApp({ env: { REDIS_MAX_CONNECTIONS: '3' } })
+      const row = await narrow.register({ name: 'narrow', type: 'redis', connectionString: store.url })
+      const opened = async () => Number(/total_connections_received:(\d+)/.exec(await raw.info('stats'))?.[1])
+      const before = await opened()
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, () => narrow.request('GET', `/api/platform/redis/${row.id}/${view}`)),
+      )
+      expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))
+      expect((await opened()) - before).toBeLessThanOrEqual(4)
+    },
+  )
+
   describe('GET /redis/{databaseId}/clients', () => {
     test('200 every connection with its fields as text', async () => {
       await raw.client('SETNAME', 'a=b')

@@ -1,35 +1,17 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { beforeEach, describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { Redis } from 'ioredis'
 import { pageByName, type Position } from '#src/engines/redis/types/set-pages.ts'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
+import { redisApp } from '#test/support/redis-app.ts'
 
 describeWith('redis', 'sets', (store) => {
-  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 8, lazyConnect: true })
-  const connectionString = store.url.replace(/\/0$/, '/8')
-  let app: TestApp
-  let id: string
-  let readOnlyId: string
+  const { app, raw, id, registered } = redisApp(store, 8, { env: { MAX_VALUE_BYTES: '65536' } })
+  const readOnlyId = registered({ config: { readOnly: true } })
+  beforeEach(() => raw.flushdb())
 
-  beforeAll(async () => {
-    app = await createTestApp({ env: { MAX_VALUE_BYTES: '65536' } })
-    id = (await app.register({ name: 'sets', type: 'redis', connectionString })).id
-    const config = { readOnly: true }
-    readOnlyId = (await app.register({ name: 'read-only', type: 'redis', connectionString, config })).id
-  })
-  beforeEach(async () => {
-    await raw.flushdb()
-  })
-  afterAll(async () => {
-    await raw.flushdb()
-    raw.disconnect()
-    await app?.[Symbol.asyncDispose]()
-  })
-
-  const get = (query: Readonly<Record<string, string | number>>, of = id, path = 'sets') =>
+  const get = (query: Readonly<Record<string, string | number>>, of = id(), path = 'sets') =>
     app.request('GET', `/api/platform/redis/${of}/${path}?${new URLSearchParams(query as Record<string, string>)}`)
-  const post = (path: string, body: unknown, of = id, query = '') =>
+  const post = (path: string, body: unknown, of = id(), query = '') =>
     app.request('POST', `/api/platform/redis/${of}/sets/${path}${query}`, { body })
   const base64 = (data: Uint8Array) => ({ base64: Buffer.from(data).toString('base64') })
 
@@ -120,18 +102,19 @@ describeWith('redis', 'sets', (store) => {
       expect(body.length).toBe(3)
     })
 
-    test('413 a page of more than an answer may hold, and nobody else is hurt; 200 in smaller pages', async () => {
+    test('200 a shorter page where the members are more than an answer may hold, and nobody else is hurt', async () => {
       const large = Array.from({ length: 600 }, (_, at) => `${at}:${'x'.repeat(32_768)}`)
       for (const part of [large.slice(0, 300), large.slice(300)]) await raw.sadd('set', ...part)
       await raw.set('other', 'fine')
       const [page, ...others] = await Promise.all([
         get({ key: 'set', count: 1_000 }),
-        ...Array.from({ length: 50 }, () => get({ key: 'other' }, id, 'get')),
+        ...Array.from({ length: 50 }, () => get({ key: 'other' }, id(), 'get')),
       ])
-      expect([page.status, page.body.error.code]).toEqual([413, 'RESULT_TOO_LARGE'])
+      expect([page.status, page.body.data.length < 300, page.text.length < 9 << 20]).toEqual([200, true, true])
       expect(others.map(({ status }) => status)).toEqual(others.map(() => 200))
-      const pages = await all({ key: 'set', count: 100 })
-      expect(new Set(membersOf(pages)).size).toBe(600)
+      for (const count of [100, 1_000]) {
+        expect(new Set(membersOf(await all({ key: 'set', count }))).size).toBe(600)
+      }
     }, 30_000)
 
     test('404 a key that is not there, 400 one of another type with the engine’s code', async () => {
@@ -152,8 +135,8 @@ describeWith('redis', 'sets', (store) => {
         get({ key: 'more', cursor }),
         get({ key: 'set', pattern: 'm*', cursor }),
         get({ key: 'set', db: 7, cursor }),
-        get({ key: 'set', cursor }, readOnlyId),
-        get({ cursor }, id, 'keys'),
+        get({ key: 'set', cursor }, readOnlyId()),
+        get({ cursor }, id(), 'keys'),
         get({ key: 'set', cursor: `${cursor}x` }),
         get({ key: 'set', cursor: '0' }),
       ])
@@ -181,23 +164,23 @@ describeWith('redis', 'sets', (store) => {
 
     test('200 another logical database by db', async () => {
       await raw.sadd('set', 'of 8')
-      const answer = await post('add', { key: 'only in 7', members: ['x'] }, id, '?db=7')
+      const answer = await post('add', { key: 'only in 7', members: ['x'] }, id(), '?db=7')
       expect(answer.body).toEqual({ key: 'only in 7', added: 1 })
       expect((await get({ key: 'only in 7', db: 7 })).body.data).toEqual([{ member: 'x' }])
       expect((await get({ key: 'only in 7' })).status).toBe(404)
-      expect((await post('remove', { key: 'only in 7', members: ['x'] }, id, '?db=7')).body.removed).toBe(1)
+      expect((await post('remove', { key: 'only in 7', members: ['x'] }, id(), '?db=7')).body.removed).toBe(1)
     })
   })
 
   describe('GET /redis/{databaseId}/sets/random', () => {
     test('200 different members, never more than there are; 404 an absent key', async () => {
       await raw.sadd('set', ...names(50))
-      const { body } = await get({ key: 'set', count: 20 }, id, 'sets/random')
+      const { body } = await get({ key: 'set', count: 20 }, id(), 'sets/random')
       expect(new Set(membersOf([body])).size).toBe(20)
-      expect((await get({ key: 'set', count: 1_000 }, id, 'sets/random')).body.data.length).toBe(50)
-      expect((await get({ key: 'set' }, id, 'sets/random')).body.data.length).toBe(1)
+      expect((await get({ key: 'set', count: 1_000 }, id(), 'sets/random')).body.data.length).toBe(50)
+      expect((await get({ key: 'set' }, id(), 'sets/random')).body.data.length).toBe(1)
       expect(await raw.scard('set')).toBe(50)
-      expect((await get({ key: 'absent' }, id, 'sets/random')).status).toBe(404)
+      expect((await get({ key: 'absent' }, id(), 'sets/random')).status).toBe(404)
     })
   })
 
@@ -304,19 +287,19 @@ describeWith('redis', 'sets', (store) => {
       test(`403 ${path} on a database that is registered read-only, and by a key that may only read`, async () => {
         await raw.sadd('set', 'a')
         for (const query of ['', '?db=7']) {
-          const refused = await post(path, body, readOnlyId, query)
+          const refused = await post(path, body, readOnlyId(), query)
           expect([refused.status, refused.body.error.code]).toEqual([403, 'DB_READ_ONLY'])
         }
         const created = await app.request('POST', '/api/platform/api-keys', {
           body: { name: `reader-${path}`, projectRef: 'default', role: 'read' },
         })
-        const byReader = await app.request('POST', `/api/platform/redis/${id}/sets/${path}`, {
+        const byReader = await app.request('POST', `/api/platform/redis/${id()}/sets/${path}`, {
           body,
           key: created.body.secret,
         })
         expect([byReader.status, byReader.body.error.code]).toEqual([403, 'FORBIDDEN'])
         expect(await raw.smembers('set')).toEqual(['a'])
-        expect((await get({ key: 'set' }, readOnlyId)).body.data).toEqual([{ member: 'a' }])
+        expect((await get({ key: 'set' }, readOnlyId())).body.data).toEqual([{ member: 'a' }])
       })
     }
   })

@@ -1,40 +1,24 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { beforeEach, describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { Redis } from 'ioredis'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
+import { redisApp } from '#test/support/redis-app.ts'
 
 describeWith('redis', 'stream groups', (store) => {
-  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 12, lazyConnect: true })
-  const connectionString = store.url.replace(/\/0$/, '/12')
-  let app: TestApp
-  let id: string
-  let readOnlyId: string
-
-  beforeAll(async () => {
-    app = await createTestApp({ env: { MAX_VALUE_BYTES: '65536' } })
-    id = (await app.register({ name: 'groups', type: 'redis', connectionString })).id
-    const config = { readOnly: true }
-    readOnlyId = (await app.register({ name: 'read-only', type: 'redis', connectionString, config })).id
-  })
+  const { app, raw, id, registered } = redisApp(store, 12, { env: { MAX_VALUE_BYTES: '65536' } })
+  const readOnlyId = registered({ config: { readOnly: true } })
   beforeEach(async () => {
     await raw.flushdb()
     for (const entry of ['1-0', '2-0', '3-0', '4-0', '5-0']) await raw.xadd('s', entry, 'n', entry)
     await raw.xgroup('CREATE', 's', 'g', '0')
   })
-  afterAll(async () => {
-    await raw.flushdb()
-    raw.disconnect()
-    await app?.[Symbol.asyncDispose]()
-  })
 
   type Query = Readonly<Record<string, string | number>>
-  const get = (path: string, query: Query, of = id) =>
+  const get = (path: string, query: Query, of = id()) =>
     app.request(
       'GET',
       `/api/platform/redis/${of}/streams/${path}?${new URLSearchParams(query as Record<string, string>)}`,
     )
-  const post = (path: string, body: object, of = id, query = '') =>
+  const post = (path: string, body: object, of = id(), query = '') =>
     app.request('POST', `/api/platform/redis/${of}/streams/${path}${query}`, { body })
   const inGroup = (path: string, body: object = {}) => post(path, { key: 's', group: 'g', ...body })
   const entryOf = (entry: string) => ({ id: entry, fields: [{ field: 'n', value: entry }] })
@@ -325,7 +309,7 @@ describeWith('redis', 'stream groups', (store) => {
 
   test('200 another logical database by db', async () => {
     const names = { key: 'only in 7', group: 'g' }
-    expect((await post('groups', { ...names, mkStream: true }, id, '?db=7')).status).toBe(200)
+    expect((await post('groups', { ...names, mkStream: true }, id(), '?db=7')).status).toBe(200)
     expect((await get('groups', { key: 'only in 7', db: 7 })).body.length).toBe(1)
     expect((await get('groups', { key: 'only in 7' })).status).toBe(404)
     await raw.select(7)
@@ -352,14 +336,14 @@ describeWith('redis', 'stream groups', (store) => {
     }
     for (const [path, body] of Object.entries(writes)) {
       for (const query of ['', '?db=7']) {
-        const refused = await post(path, body, readOnlyId, query)
+        const refused = await post(path, body, readOnlyId(), query)
         expect([path, refused.status, refused.body.error.code]).toEqual([path, 403, 'DB_READ_ONLY'])
       }
-      const url = `/api/platform/redis/${id}/streams/${path}`
+      const url = `/api/platform/redis/${id()}/streams/${path}`
       const byReader = await app.request('POST', url, { body, key: made.body.secret })
       expect([path, byReader.status, byReader.body.error.code]).toEqual([path, 403, 'FORBIDDEN'])
     }
     expect(await raw.xinfo('GROUPS', 's')).toEqual(before)
-    expect((await get('pending', names, readOnlyId)).body.summary.pending).toBe(2)
+    expect((await get('pending', names, readOnlyId())).body.summary.pending).toBe(2)
   })
 })

@@ -1,39 +1,22 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { beforeEach, describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { Redis } from 'ioredis'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
+import { redisApp } from '#test/support/redis-app.ts'
 
 describeWith('redis', 'streams', (store) => {
-  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 10, lazyConnect: true })
-  const connectionString = store.url.replace(/\/0$/, '/10')
+  const { app, raw, id, registered } = redisApp(store, 10, { env: { MAX_VALUE_BYTES: '65536' } })
+  const readOnlyId = registered({ config: { readOnly: true } })
   const maxId = '18446744073709551615'
-  let app: TestApp
-  let id: string
-  let readOnlyId: string
 
-  beforeAll(async () => {
-    app = await createTestApp({ env: { MAX_VALUE_BYTES: '65536' } })
-    id = (await app.register({ name: 'streams', type: 'redis', connectionString })).id
-    const config = { readOnly: true }
-    readOnlyId = (await app.register({ name: 'read-only', type: 'redis', connectionString, config })).id
-  })
-  beforeEach(async () => {
-    await raw.flushdb()
-  })
-  afterAll(async () => {
-    await raw.flushdb()
-    raw.disconnect()
-    await app?.[Symbol.asyncDispose]()
-  })
+  beforeEach(() => raw.flushdb())
 
   type Query = Readonly<Record<string, string | number | boolean>>
-  const get = (query: Query, path = '', of = id) =>
+  const get = (query: Query, path = '', of = id()) =>
     app.request(
       'GET',
       `/api/platform/redis/${of}/streams${path}?${new URLSearchParams(query as Record<string, string>)}`,
     )
-  const post = (path: string, body: unknown, of = id, query = '') =>
+  const post = (path: string, body: unknown, of = id(), query = '') =>
     app.request('POST', `/api/platform/redis/${of}/streams${path}${query}`, { body })
   const base64 = (data: Uint8Array) => ({ base64: Buffer.from(data).toString('base64') })
 
@@ -141,7 +124,7 @@ describeWith('redis', 'streams', (store) => {
         get({ key: 's', end: '2', cursor }),
         get({ key: 's', reverse: true, cursor }),
         get({ key: 's', db: 7, cursor }),
-        get({ key: 's', cursor }, '', readOnlyId),
+        get({ key: 's', cursor }, '', readOnlyId()),
         get({ key: 's', cursor: '1-0' }),
       ])
       for (const { status, body } of answers) expect([status, body.error.details[0].field]).toEqual([400, 'cursor'])
@@ -266,10 +249,10 @@ describeWith('redis', 'streams', (store) => {
     })
 
     test('200 another logical database by db', async () => {
-      expect((await post('', { key: 'only in 7', fields: field }, id, '?db=7')).status).toBe(200)
+      expect((await post('', { key: 'only in 7', fields: field }, id(), '?db=7')).status).toBe(200)
       expect((await get({ key: 'only in 7', db: 7 })).body.length).toBe(1)
       expect((await get({ key: 'only in 7' })).status).toBe(404)
-      await post('/trim', { key: 'only in 7', maxLength: 0, exact: true }, id, '?db=7')
+      await post('/trim', { key: 'only in 7', maxLength: 0, exact: true }, id(), '?db=7')
       await raw.select(7)
       await raw.del('only in 7')
       await raw.select(10)
@@ -307,16 +290,16 @@ describeWith('redis', 'streams', (store) => {
         expect((await post(path, { key: 'text', ...body })).body.error.details).toEqual({ code: 'WRONGTYPE' })
         await raw.xadd('s', '1-0', 'a', '1')
         for (const query of ['', '?db=7']) {
-          const refused = await post(path, { key: 's', ...body }, readOnlyId, query)
+          const refused = await post(path, { key: 's', ...body }, readOnlyId(), query)
           expect([refused.status, refused.body.error.code]).toEqual([403, 'DB_READ_ONLY'])
         }
         const made = await app.request('POST', '/api/platform/api-keys', {
           body: { name: `reader${path.replace('/', '-')}`, projectRef: 'default', role: 'read' },
         })
         const options = { body: { key: 's', ...body }, key: made.body.secret }
-        const byReader = await app.request('POST', `/api/platform/redis/${id}/streams${path}`, options)
+        const byReader = await app.request('POST', `/api/platform/redis/${id()}/streams${path}`, options)
         expect([byReader.status, byReader.body.error.code]).toEqual([403, 'FORBIDDEN'])
-        expect((await get({ key: 's' }, '', readOnlyId)).body.length).toBe(1)
+        expect((await get({ key: 's' }, '', readOnlyId())).body.length).toBe(1)
       })
     }
   })

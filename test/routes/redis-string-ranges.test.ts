@@ -1,8 +1,7 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
+import { beforeEach, describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { Redis } from 'ioredis'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
+import { redisApp } from '#test/support/redis-app.ts'
 
 type Body = Readonly<Record<string, unknown>>
 type Value = string | { readonly base64: string }
@@ -10,28 +9,13 @@ type Value = string | { readonly base64: string }
 const mebibyte = 1 << 20
 
 describeWith('redis', 'parts and changes of string values', (store) => {
-  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 5, lazyConnect: true })
-  const url = store.url.replace(/\/0$/, '/5')
-  let app: TestApp
-  let id: string
-  let readOnlyId: string
+  const { app, raw, id, registered } = redisApp(store, 5)
+  const readOnlyId = registered({ config: { readOnly: true } })
+  beforeEach(() => raw.flushdb())
 
-  beforeAll(async () => {
-    app = await createTestApp()
-    id = (await app.register({ name: 'strings', type: 'redis', connectionString: url })).id
-    const config = { readOnly: true }
-    readOnlyId = (await app.register({ name: 'ro', type: 'redis', connectionString: url, config })).id
-  })
-  beforeEach(async () => void (await raw.flushdb()))
-  afterAll(async () => {
-    await raw.flushdb()
-    raw.disconnect()
-    await app?.[Symbol.asyncDispose]()
-  })
-
-  const get = (key: string, more = '', of = id) =>
+  const get = (key: string, more = '', of = id()) =>
     app.request('GET', `/api/platform/redis/${of}/get?key=${encodeURIComponent(key)}${more}`)
-  const post = (name: string, body: Body, more = '', of = id) =>
+  const post = (name: string, body: Body, more = '', of = id()) =>
     app.request('POST', `/api/platform/redis/${of}/${name}${more}`, { body })
   const bytesOf = (value: Value) =>
     typeof value === 'string' ? Buffer.from(value) : Buffer.from(value.base64, 'base64')
@@ -314,19 +298,30 @@ describeWith('redis', 'parts and changes of string values', (store) => {
       const { status, body } = await post('mget', { keys: names })
       expect([status, body.error.code]).toEqual([413, 'RESULT_TOO_LARGE'])
       expect((await Promise.all(others)).map((answer) => answer.status)).toEqual(others.map(() => 404))
-      expect((await post('mget', { keys: names.slice(1) })).body.data).toBeArrayOfSize(8)
+      expect((await post('mget', { keys: names.slice(2) })).body.data).toBeArrayOfSize(7)
+    })
+
+    test('413 what fits as bytes but not as JSON, where a control character is six', async () => {
+      await raw.set('control', Buffer.alloc(mebibyte, 1))
+      await raw.set('no text', Buffer.alloc(mebibyte, 0xff))
+      const kept = await post('mget', { keys: ['control'] })
+      expect([kept.status, kept.body.data[0].size_bytes]).toEqual([200, mebibyte])
+      for (const keys of [['control', 'control'], Array(6).fill('no text')]) {
+        const { status, body } = await post('mget', { keys })
+        expect([status, body.error.code]).toEqual([413, 'RESULT_TOO_LARGE'])
+      }
     })
 
     test('200 in a database that is registered read-only, where no change runs', async () => {
       await raw.set('k', '1')
-      expect((await post('mget', { keys: ['k'] }, '', readOnlyId)).body.data[0].value).toBe('1')
+      expect((await post('mget', { keys: ['k'] }, '', readOnlyId())).body.data[0].value).toBe('1')
       const refused = [
-        await post('append', { key: 'k', value: 'x' }, '', readOnlyId),
-        await post('set-range', { key: 'k', offset: 0, value: 'x' }, '', readOnlyId),
-        await post('increment', { key: 'k' }, '', readOnlyId),
-        await post('get-set', { key: 'k', value: 'x' }, '', readOnlyId),
-        await post('get-delete', { key: 'k' }, '', readOnlyId),
-        await post('compare-and-set', { key: 'k', ifEqual: '1', value: 'x' }, '', readOnlyId),
+        await post('append', { key: 'k', value: 'x' }, '', readOnlyId()),
+        await post('set-range', { key: 'k', offset: 0, value: 'x' }, '', readOnlyId()),
+        await post('increment', { key: 'k' }, '', readOnlyId()),
+        await post('get-set', { key: 'k', value: 'x' }, '', readOnlyId()),
+        await post('get-delete', { key: 'k' }, '', readOnlyId()),
+        await post('compare-and-set', { key: 'k', ifEqual: '1', value: 'x' }, '', readOnlyId()),
       ]
       expect(refused.map(({ status, body }) => [status, body.error.code])).toEqual(
         refused.map(() => [403, 'DB_READ_ONLY']),
@@ -342,10 +337,10 @@ describeWith('redis', 'parts and changes of string values', (store) => {
     const key = made.body.secret as string
     const names = ['append', 'set-range', 'increment', 'get-set', 'get-delete', 'compare-and-set']
     const refused = await Promise.all(
-      names.map((name) => app.request('POST', `/api/platform/redis/${id}/${name}`, { body: { key: 'k' }, key })),
+      names.map((name) => app.request('POST', `/api/platform/redis/${id()}/${name}`, { body: { key: 'k' }, key })),
     )
     expect(refused.map(({ status, body }) => [status, body.error.code])).toEqual(refused.map(() => [403, 'FORBIDDEN']))
-    const { status } = await app.request('POST', `/api/platform/redis/${id}/mget`, { body: { keys: ['k'] }, key })
+    const { status } = await app.request('POST', `/api/platform/redis/${id()}/mget`, { body: { keys: ['k'] }, key })
     expect(status).toBe(200)
   })
 })

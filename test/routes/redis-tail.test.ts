@@ -1,29 +1,16 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'bun:test'
-import { Redis } from 'ioredis'
+import { afterAll, beforeEach, describe, expect, test } from 'bun:test'
 import { eventually } from '#test/engines/peers.ts'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
+import { createTestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
 import { errorOf, eventsOf, nextOf, type SentEvent } from '#test/support/event-stream.ts'
+import { redisApp } from '#test/support/redis-app.ts'
 import { startOwnRedis } from '../faults/own-redis.ts'
 
 describeWith('redis', 'following a stream', (store) => {
-  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 12, lazyConnect: true })
-  const url = store.url.replace(/\/0$/, '/12')
-  let app: TestApp
-  let id: string
+  const { app, raw, id } = redisApp(store, 12, { env: { MAX_RESPONSE_BYTES: '65536', MAX_VALUE_BYTES: '65536' } })
+  beforeEach(() => raw.flushdb())
 
-  beforeAll(async () => {
-    app = await createTestApp({ env: { MAX_RESPONSE_BYTES: '65536', MAX_VALUE_BYTES: '65536' } })
-    id = (await app.register({ name: 'tail', type: 'redis', connectionString: url })).id
-  })
-  beforeEach(async () => void (await raw.flushdb()))
-  afterAll(async () => {
-    await raw.flushdb()
-    raw.disconnect()
-    await app?.[Symbol.asyncDispose]()
-  })
-
-  const follow = (query: string, headers: Readonly<Record<string, string>> = {}, of = id) =>
+  const follow = (query: string, headers: Readonly<Record<string, string>> = {}, of = id()) =>
     app.stream('GET', `/api/platform/redis/${of}/streams/tail?${query}`, { headers })
 
   describe('GET /redis/{databaseId}/streams/tail', () => {
@@ -180,7 +167,7 @@ describeWith('redis', 'following a stream', (store) => {
   })
 
   describe('GET /redis/{databaseId}/keyspace-events', () => {
-    const watch = (query = '', of = id) => app.stream('GET', `/api/platform/redis/${of}/keyspace-events?${query}`)
+    const watch = (query = '', of = id()) => app.stream('GET', `/api/platform/redis/${of}/keyspace-events?${query}`)
     const setting = (flags: string) => raw.config('SET', 'notify-keyspace-events', flags)
     afterAll(async () => void (await setting('')))
 

@@ -53,7 +53,13 @@ describeWith('redis', 'POST /redis/{databaseId}/transaction', (store) => {
     ])
     expect(body.results).toEqual([
       { result: 'OK' },
-      { error: { code: 'DB_QUERY_ERROR', message: expect.any(String), details: { code: 'ERR' } } },
+      {
+        error: {
+          code: 'DB_QUERY_ERROR',
+          message: expect.any(String),
+          details: { code: 'ERR', message: 'value is not an integer or out of range' },
+        },
+      },
       { result: 2 },
     ])
     expect(await raw.get('text')).toBe('xy')
@@ -65,7 +71,11 @@ describeWith('redis', 'POST /redis/{databaseId}/transaction', (store) => {
       ['SET', 'never', '1'],
       ['SET', 'never'],
     ])
-    expect([status, body.error.code, body.error.details]).toEqual([400, 'DB_QUERY_ERROR', { code: 'ERR', index: 1 }])
+    expect([status, body.error.code, body.error.details]).toEqual([
+      400,
+      'DB_QUERY_ERROR',
+      { code: 'ERR', index: 1, message: "wrong number of arguments for 'set' command" },
+    ])
     expect(await raw.exists('never')).toBe(0)
     expect((await transact([['GET', 'never']])).body.results).toEqual([{ result: null }])
   })

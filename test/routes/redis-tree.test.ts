@@ -1,20 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
+import { beforeAll, describe, expect, test } from 'bun:test'
 import fc from 'fast-check'
-import { Redis } from 'ioredis'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
+import { redisApp } from '#test/support/redis-app.ts'
 
 describeWith('redis', 'GET /redis/{databaseId}/keys/tree', (store) => {
-  const raw = new Redis({ host: store.host, port: store.port, password: store.password, db: 3, lazyConnect: true })
+  const { app, raw, id } = redisApp(store, 3)
   const users = 400
-  let app: TestApp
-  let id: string
 
   beforeAll(async () => {
-    app = await createTestApp()
-    const connectionString = store.url.replace(/\/0$/, '/3')
-    id = (await app.register({ name: 'tree', type: 'redis', connectionString })).id
-    await raw.flushdb()
     for (let n = 0; n < users; n++) {
       await raw.hset(`user:${n}`, 'a', '1')
       await raw.set(`user:${n}:name`, 'x')
@@ -26,13 +19,8 @@ describeWith('redis', 'GET /redis/{databaseId}/keys/tree', (store) => {
     await raw.sadd('deep::x', '1')
     await raw.set(Buffer.from([0xff, 0x3a, 0xfe]), 'x')
   }, 30_000)
-  afterAll(async () => {
-    await raw.flushdb()
-    raw.disconnect()
-    await app?.[Symbol.asyncDispose]()
-  })
 
-  const tree = (query: string) => app.request('GET', `/api/platform/redis/${id}/keys/tree?${query}`)
+  const tree = (query: string) => app.request('GET', `/api/platform/redis/${id()}/keys/tree?${query}`)
 
   test('200 the root: names with counts, types and whether a key is there, in the order of their bytes', async () => {
     const { status, body } = await tree('')

@@ -1,4 +1,5 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { findCommand } from './debian.ts'
 import { runToEnd } from './server-process.ts'
@@ -68,6 +69,33 @@ export async function makeCertificates(folder: string): Promise<Certificates> {
     })) as [Promise<KeyPair>, Promise<KeyPair>],
   )
   return { ca, server, other, unrelatedCa }
+}
+
+/** Issues a certificate for these names, as `DNS:a.example, IP:10.0.0.1`, by the CA that `makeCertificates` made in the folder. */
+export async function issueCertificate(authority: string, subjectAltName: string): Promise<KeyPair> {
+  const folder = await mkdtemp(join(tmpdir(), 'bun-api-certificate-'))
+  try {
+    const run = (...args: string[]) => runToEnd(['openssl', ...args], null, folder)
+    const lines = ['basicConstraints = critical, CA:FALSE', `subjectAltName = ${subjectAltName}`]
+    await writeFile(join(folder, 'extensions.cnf'), `${lines.join('\n')}\n`)
+    const settings = ['-config', join(authority, 'openssl.cnf'), ...subject('issued')]
+    const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', 'key.pem']
+    await run('req', '-new', ...settings, ...newKey, '-out', 'request.pem')
+    const issuer = [
+      '-CA',
+      join(authority, 'ca.crt'),
+      '-CAkey',
+      join(authority, 'ca.key'),
+      '-set_serial',
+      `${Date.now()}`,
+    ]
+    const signing = ['-req', '-days', '2', '-extfile', 'extensions.cnf', '-in', 'request.pem', '-out', 'cert.pem']
+    await run('x509', ...signing, ...issuer)
+    const read = (name: string) => readFile(join(folder, name), 'utf8')
+    return { cert: await read('cert.pem'), key: await read('key.pem') }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
 }
 
 function subject(name: string): readonly string[] {

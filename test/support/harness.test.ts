@@ -128,6 +128,32 @@ describeWith('redisOpen', 'redisOpen', (store) => {
   })
 })
 
+for (const [name, version, commands] of [
+  ['valkey', /^valkey_version:(9|\d{2,})\./m, ['hpexpire', 'hsetex']],
+  ['redisModules', /^redis_version:/m, ['json.get', 'json.merge', 'bf.add']],
+] as const) {
+  describeWith(name, name, (store) => {
+    const ask = async (options: object, ...words: readonly [string, ...string[]]) => {
+      const { host, port } = store
+      const redis = new Redis({ host, port, ...options, lazyConnect: true, retryStrategy: null })
+      redis.on('error', () => {})
+      return await redis.call(...words).finally(() => redis.disconnect())
+    }
+    const { password } = store
+
+    test('answers with its password alone, which holds the canary', async () => {
+      expect(await ask({ password }, 'INFO', 'server')).toMatch(version)
+      await expect(ask({}, 'INFO', 'server')).rejects.toThrow()
+      expect(password).toContain(canary)
+    })
+
+    test('has what it is there for', async () => {
+      const known = (await ask({ password }, 'COMMAND', 'INFO', ...commands)) as (readonly unknown[] | null)[]
+      expect(known.map((entry) => entry?.[0])).toEqual([...commands])
+    })
+  })
+}
+
 describe('certificates', () => {
   const handshake = async (pair: { cert: string; key: string }, servername: string, ca: string) => {
     using server = Bun.listen({ hostname: '127.0.0.1', port: 0, tls: pair, socket: { data() {} } })

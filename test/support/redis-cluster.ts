@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
+import type { KeyPair } from './certificates.ts'
 import { testPassword } from './credentials.ts'
 import { findCommand } from './debian.ts'
 import { startReaper } from './reaper.ts'
@@ -38,15 +39,22 @@ export interface RedisCluster extends RedisGroup {
   beginMove(slot: number, to: RedisNode, keys: readonly string[]): Promise<{ finish(): Promise<void> }>
 }
 
+/** What servers prove themselves with, also to each other; PEM. */
+export interface RedisTls extends KeyPair {
+  readonly ca: string
+}
+
 const host = '127.0.0.1'
 const slots = 16_384
 
-export async function startRedisGroup(): Promise<RedisGroup> {
+/** With TLS none of the servers has a plain port. */
+export async function startRedisGroup(tls?: RedisTls): Promise<RedisGroup> {
   const command = await findCommand('redis-server', 'redis-server')
   if (command === null) throw new Error('Redis is missing. Remedy: apt-get install redis-server')
   const folder = await mkdtemp(join(tmpdir(), 'bun-api-redis-'))
   const reaper = startReaper(folder)
   const password = testPassword()
+  const tlsLines = tls === undefined ? [] : await writeTls(folder, tls)
   let count = 0
   return {
     password,
@@ -63,11 +71,12 @@ export async function startRedisGroup(): Promise<RedisGroup> {
           const file = join(own, 'redis.conf')
           const common = [`bind ${host}`, `port ${port}`, `dir ${own}`, 'daemonize no', 'protected-mode no']
           const server = [`requirepass ${password}`, `masterauth ${password}`, 'save ""', 'repl-diskless-sync-delay 0']
-          const text = [...common, ...(kind === 'server' ? server : []), ...lines].join('\n')
+          const ports = tls === undefined ? [] : ['port 0', `tls-port ${port}`]
+          const text = [...common, ...ports, ...tlsLines, ...(kind === 'server' ? server : []), ...lines].join('\n')
           await writeFile(file, `${text.replaceAll('%bus%', String(busPort))}\n`, { mode: 0o600 })
           return [command, file, ...(kind === 'sentinel' ? ['--sentinel'] : [])]
         },
-        probe: async (port: number) => void (await runOn(port, secret, ['ping'])),
+        probe: async (port: number) => void (await runOn(port, secret, ['ping'], tls)),
       }
       const { pid, port, tlsPort: busPort } = await startServer(plan, reaper)
       return {
@@ -75,7 +84,7 @@ export async function startRedisGroup(): Promise<RedisGroup> {
         port,
         pid,
         busPort,
-        run: (...given) => runOn(port, secret, given.map(String)),
+        run: (...given) => runOn(port, secret, given.map(String), tls),
         kill: () => process.kill(pid, 'SIGKILL'),
       }
     },
@@ -84,8 +93,8 @@ export async function startRedisGroup(): Promise<RedisGroup> {
 }
 
 /** Starts a cluster of so many primaries, of which the first have a replica. A dead node takes down its own slots alone. */
-export async function startCluster(primaries: number, replicas: number): Promise<RedisCluster> {
-  const group = await startRedisGroup()
+export async function startCluster(primaries: number, replicas: number, tls?: RedisTls): Promise<RedisCluster> {
+  const group = await startRedisGroup(tls)
   const lines = [
     'cluster-enabled yes',
     'cluster-port %bus%',
@@ -110,7 +119,7 @@ export async function startCluster(primaries: number, replicas: number): Promise
     return {
       ...group,
       nodes,
-      url: `redis://:${group.password}@${host}:${seed.port}/0`,
+      url: `${tls === undefined ? 'redis' : 'rediss'}://:${group.password}@${host}:${seed.port}/0`,
       config: { topology: 'cluster', nodes: nodes.slice(1, primaries).map(({ port }) => `${host}:${port}`) },
       idOf,
       ownerOf,
@@ -134,6 +143,17 @@ export async function startCluster(primaries: number, replicas: number): Promise
     await group[Symbol.asyncDispose]()
     throw error
   }
+}
+
+async function writeTls(folder: string, tls: RedisTls): Promise<readonly string[]> {
+  const written = await Promise.all(
+    (['cert', 'key', 'ca'] as const).map(async (name) => {
+      const path = join(folder, `${name}.pem`)
+      await writeFile(path, tls[name], { mode: 0o600 })
+      return `tls-${name === 'ca' ? 'ca-cert' : name}-file ${path}`
+    }),
+  )
+  return [...written, 'tls-auth-clients no', 'tls-replication yes', 'tls-cluster yes']
 }
 
 async function assemble(nodes: readonly RedisNode[], primaries: number): Promise<void> {
@@ -193,11 +213,14 @@ async function runOn(
   port: number,
   password: string | undefined,
   [name = '', ...args]: readonly string[],
+  tls?: RedisTls,
 ): Promise<unknown> {
   const redis = new Redis({
     host,
     port,
     ...(password === undefined ? {} : { password }),
+    // The tests' own connections need not care for names.
+    ...(tls === undefined ? {} : { tls: { ca: tls.ca, checkServerIdentity: () => undefined } }),
     lazyConnect: true,
     retryStrategy: () => null,
     connectTimeout: 5_000,

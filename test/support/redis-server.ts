@@ -30,6 +30,15 @@ export interface OpenRedisStore {
   readonly pid: number
 }
 
+/** A real server of this protocol with a password and without TLS; always a process of ours. */
+export interface PlainRedisStore {
+  readonly host: string
+  readonly port: number
+  readonly password: string
+  readonly url: string
+  readonly pid: number
+}
+
 type RedisLaunch = Launch & { readonly command: string }
 
 const host = '127.0.0.1'
@@ -60,6 +69,16 @@ export async function startRedis(launch: RedisLaunch): Promise<RedisStore> {
 export async function startOpenRedis(launch: RedisLaunch): Promise<OpenRedisStore> {
   const { pid, port } = await startConfigured(launch, '', async () => ['protected-mode no'])
   return { host, port, url: `redis://${host}:${port}/0`, pid }
+}
+
+/** Starts one with a password, no TLS, and these modules, which keeps nothing on disk. */
+export async function startPlainRedis(
+  launch: RedisLaunch & { readonly modules?: readonly string[] },
+): Promise<PlainRedisStore> {
+  const password = testPassword()
+  const lines = [`requirepass ${password}`, ...(launch.modules ?? []).map((path) => `loadmodule ${path}`)]
+  const { pid, port } = await startConfigured(launch, password, async () => lines)
+  return { host, port, password, url: `redis://:${password}@${host}:${port}/0`, pid }
 }
 
 /**

@@ -9,13 +9,14 @@ import { findPostgres15, findPostgres18 } from './postgres-binaries.ts'
 import { startPostgres, usePostgres } from './postgres-server.ts'
 import type { PostgresStore } from './postgres-server.ts'
 import { startReaper } from './reaper.ts'
-import { startOpenRedis, startRedis, useRedis } from './redis-server.ts'
-import type { OpenRedisStore, RedisStore } from './redis-server.ts'
+import { startOpenRedis, startPlainRedis, startRedis, useRedis } from './redis-server.ts'
+import type { OpenRedisStore, PlainRedisStore, RedisStore } from './redis-server.ts'
 import { makeWorkFolder, postgresOwner } from './server-owner.ts'
 import type { Launch } from './server-process.ts'
+import { findRedisModules, findValkey } from './valkey-binaries.ts'
 
 export { canary } from './credentials.ts'
-export type { Certificates, MongoAuthStore, MongoStore, OpenRedisStore, PostgresStore, RedisStore }
+export type { Certificates, MongoAuthStore, MongoStore, OpenRedisStore, PlainRedisStore, PostgresStore, RedisStore }
 
 /** The real stores of this run; null is a store this machine cannot have, which `describeWith` skips aloud. */
 export interface Stores {
@@ -26,6 +27,10 @@ export interface Stores {
   /** From PATH or Debian; `TEST_REDIS_URL` wins. */
   readonly redis: RedisStore | null
   readonly redisOpen: OpenRedisStore | null
+  /** Debian's, with RedisJSON and RedisBloom as `findRedisModules` finds them. */
+  readonly redisModules: PlainRedisStore | null
+  /** As `findValkey` finds it: with TTLs of hash fields. */
+  readonly valkey: PlainRedisStore | null
   /** As `findMongod` finds it; `TEST_MONGODB_URL` wins. */
   readonly mongo: MongoStore | null
   readonly mongoAuth: MongoAuthStore | null
@@ -74,6 +79,13 @@ export async function startStores(): Promise<Stores & { stop(): Promise<void> }>
       ? redisServer.then(whenFound((command) => startRedis({ ...launch('redis'), command })))
       : given(useRedis(TEST_REDIS_URL)),
     redisServer.then(whenFound((command) => startOpenRedis({ ...launch('redis-open'), command }))),
+    redisServer.then(
+      whenFound(async (command) => {
+        const modules = await findRedisModules()
+        return modules === null ? null : startPlainRedis({ ...launch('redis-modules'), command, modules })
+      }),
+    ),
+    findValkey().then(whenFound((command) => startPlainRedis({ ...launch('valkey'), command }))),
     TEST_MONGODB_URL === undefined
       ? mongod.then(whenFound((command) => startMongo({ ...launch('mongo'), command })))
       : given(useMongo(TEST_MONGODB_URL)),
@@ -81,8 +93,10 @@ export async function startStores(): Promise<Stores & { stop(): Promise<void> }>
     certificates,
   ] as const
   try {
-    const [postgres18, postgres15, redis, redisOpen, mongo, mongoAuth, made] = await Promise.all(starting)
-    return { postgres18, postgres15, redis, redisOpen, mongo, mongoAuth, certificates: made, folder, stop }
+    const [postgres18, postgres15, redis, redisOpen, redisModules, valkey, mongo, mongoAuth, made] =
+      await Promise.all(starting)
+    const redises = { redis, redisOpen, redisModules, valkey }
+    return { postgres18, postgres15, ...redises, mongo, mongoAuth, certificates: made, folder, stop }
   } catch (error) {
     await Promise.allSettled(starting)
     await stop()

@@ -1,6 +1,6 @@
 import type { Engine } from '../engine.ts'
 import { config, defaultPort, options } from './options.ts'
-import { type MongoSession, openSession } from './session.ts'
+import type { MongoSession } from './session.ts'
 
 /** MongoDB 4.4 and newer: a single server, a replica set or mongos. */
 export const mongodb: Engine<'mongodb', MongoSession> = {
@@ -10,5 +10,6 @@ export const mongodb: Engine<'mongodb', MongoSession> = {
   defaultPort,
   options,
   config,
-  connect: openSession,
+  // The driver is loaded when it is first used: the buffer of its BSON alone is 17 MiB.
+  connect: async (...given) => (await import('./session.ts')).openSession(...given),
 }

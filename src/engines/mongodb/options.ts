@@ -10,6 +10,8 @@ const oneOf = (values: readonly string[]) => (value: string) =>
   values.includes(value) ? undefined : `must be one of ${values.join(', ')}`
 /** The port of a host that names none. */
 export const defaultPort = 27_017
+/** Of one pipeline; those inside a stage count for themselves. */
+export const maxStages = 50
 /** Names MongoDB takes for a database. */
 export const databaseName = /^[^/\\. "$*<>:|?\0]{1,63}$/
 

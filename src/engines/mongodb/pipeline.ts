@@ -1,14 +1,12 @@
 import { invalid } from '../../errors.ts'
 import type { BSON } from './driver.ts'
 import { fromEjson } from './ejson-input.ts'
+import { maxStages } from './options.ts'
 
 /** Stages that `readPipeline` has found to read and nothing else. */
 export interface Pipeline {
   readonly stages: readonly BSON.Document[]
 }
-
-/** Of one pipeline; those inside a stage count for themselves. */
-export const maxStages = 50
 
 const maxDepth = 100
 

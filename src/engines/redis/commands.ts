@@ -15,11 +15,20 @@ export interface Commands {
 /** What became of one command of several. */
 export type Outcome = { readonly reply: Reply } | { readonly error: Error }
 
+/** One of the servers behind a database. */
+export interface ServerCommands {
+  /** `host:port` of a primary of a cluster; elsewhere there is one server. */
+  readonly node?: string
+  readonly commands: Commands
+}
+
 /** The connections that work on one logical database runs on. */
 export interface Lanes {
   readonly database: number
   /** The connection of all callers: for commands that are over in a moment, with small replies. */
   readonly shared: Commands
+  /** A server that can be reached, of a cluster any primary: for what it says of itself, and is over in a moment. */
+  anyServer(call: Call): Promise<ServerCommands>
   /** A connection for this work alone, as long as it runs: for what is large, or keeps state on its connection. `POOL_EXHAUSTED`. */
   alone<T>(call: Call, work: (commands: Commands) => Promise<T>): Promise<T>
 }

@@ -4,7 +4,8 @@ import { connectError, failed } from '../dial-errors.ts'
 /** A RESP error's code is its first word (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors). */
 export function replyCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined
-  return /^[A-Z][A-Z0-9_]{0,31}(?= |$)/.exec(error.message)?.[0]
+  // Modules may leave it out.
+  return /^[A-Z][A-Z0-9_]{0,31}(?= |$)/.exec(error.message)?.[0] ?? 'ERR'
 }
 
 /** Translates a reply's or the connection's error by its code. */

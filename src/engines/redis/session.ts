@@ -2,14 +2,14 @@ import { ApiError, invalid } from '../../errors.ts'
 import type { Call, Limits, Session } from '../engine.ts'
 import { Pool } from '../pool.ts'
 import type { Target } from '../target.ts'
-import type { Link } from './wire/channel.ts'
 import type { CommandTable } from './run/command-table.ts'
-import type { Commands, Lanes } from './commands.ts'
+import type { Commands, Lanes, ServerCommands } from './commands.ts'
 import { replyCode } from './errors.ts'
 import { defaultDatabases } from './options.ts'
 import { refusingWrites, rememberCommandTable } from './run/read-only.ts'
+import type { Everywhere } from './server/in-turn.ts'
 import { createStore, type RedisStore } from './store.ts'
-import { openTopology } from './topology/topology.ts'
+import { type OwnLink, openTopology } from './topology/topology.ts'
 import { type Apart, openApart, openWatcher, type Watcher } from './watch/watch.ts'
 
 /**
@@ -21,6 +21,11 @@ export interface RedisSession extends Session, RedisStore {
   commandTable(call: Call): Promise<CommandTable>
   /** Runs work in another logical database, on a connection of its own; in the registered one unless `database` is given. */
   in<T>(database: number | undefined, call: Call, work: (store: RedisStore) => Promise<T>): Promise<T>
+  /**
+   * Work with each server behind the database, over connections of the pool: one, or one to each primary of a cluster. `POOL_EXHAUSTED`;
+   * `DB_UNSUPPORTED` where the user may not ask for the primaries.
+   */
+  everywhere<T>(call: Call, work: (all: Everywhere) => Promise<T>): Promise<T>
   /** A connection for one stream alone, beside the pool; on a cluster, to the node of a key. */
   watch(database: number | undefined, call: Call, key?: string | Buffer): Promise<Watcher>
   /** Connections for one stream alone that works on many keys, beside the pool. */
@@ -28,7 +33,7 @@ export interface RedisSession extends Session, RedisStore {
 }
 
 /** A connection that is lent to one caller at a time; of a cluster, several. */
-interface Alone extends Link {
+interface Alone extends OwnLink {
   database: number
 }
 
@@ -48,9 +53,14 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
     maxWaiters: limits.maxConnections * waitersPerConnection,
     idleTimeoutMs: limits.idleTimeoutMs,
   })
-  const shared = refusingWrites(channel.commands, target, commandTable)
+  const guard = (commands: Commands) => refusingWrites(commands, target, commandTable)
   const store = createStore(
-    { database: registered, shared, alone: (running, work) => alone(registered, running, work) },
+    {
+      database: registered,
+      shared: guard(channel.commands),
+      anyServer: async (running) => guarded(await topology.anyServer(running)),
+      alone: (running, work) => alone(registered, running, work),
+    },
     limits,
   )
   const close = async () => {
@@ -72,6 +82,12 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
       if (database === undefined || database === registered) return work(store)
       return elsewhere(database, running, work)
     },
+    async everywhere(running, work) {
+      await using borrowed = await pool.acquire(running)
+      const { all, missing } = await borrowed.value.servers(running)
+      const servers = all.map(({ channel: { commands }, ...of }) => guarded({ ...of, commands }))
+      return await work({ servers, missing, limits })
+    },
     watch: (database, running, key) =>
       openWatcher({ ...own(database), open: (connecting) => topology.dedicated(connecting, key) }, running),
     apart: (database, running) => openApart({ ...own(database), open: topology.open }, running),
@@ -79,14 +95,12 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
     [Symbol.asyncDispose]: close,
   }
 
+  function guarded({ commands, ...of }: ServerCommands): ServerCommands {
+    return { ...of, commands: guard(commands) }
+  }
+
   function own(database: number | undefined) {
-    return {
-      guard: (commands: Commands) => refusingWrites(commands, target, commandTable),
-      registered,
-      database,
-      databases: count,
-      limits,
-    }
+    return { guard, registered, database, databases: count, limits }
   }
 
   async function elsewhere<T>(database: number, running: Call, work: (store: RedisStore) => Promise<T>): Promise<T> {
@@ -99,13 +113,13 @@ export async function openSession(target: Target, limits: Limits, call: Call): P
     await using borrowed = await pool.acquire(running)
     const { value } = borrowed
     if (value.database !== database) await select(value, database, running)
-    return await work(refusingWrites(value.commands, target, commandTable))
+    return await work(guard(value.commands))
   }
 }
 
 /** Work that has a connection alone does everything on it. */
 function lanesOf(database: number, commands: Commands): Lanes {
-  return { database, shared: commands, alone: (_call, work) => work(commands) }
+  return { database, shared: commands, anyServer: async () => ({ commands }), alone: (_call, work) => work(commands) }
 }
 
 async function select(channel: Alone, database: number, call: Call): Promise<void> {

@@ -40,7 +40,7 @@ const sections: Readonly<Record<string, readonly object[]>> = {
   Databases: [{ data: expect.arrayContaining([expect.objectContaining({ keys: 3, expires: 1 })]), source: 'info' }],
   'Bulk delete and TTL': [
     { changed: 1, unchanged: 0, absent: 1 },
-    { count: 2, sample: expect.arrayContaining(['session:1', 'session:1:cart']), complete: true },
+    { count: 2, sample: expect.arrayContaining(['session:1', 'session:1:cart']), complete: true, next_cursor: null },
     { deleted: 2, scanned: 3 },
   ],
   Memory: [{ sampled: 1, complete: true, total: { keys: 1 }, biggest: [{ key: 'greeting' }] }],

@@ -4,7 +4,9 @@ import type { Commands, Lanes } from '../commands.ts'
 import { scannedOf, sizeIn, sizeOf } from './permitted.ts'
 import { type Budget, integerOf, requestBudget, walkKeys } from './scan-loop.ts'
 import { onlyMatch } from './scan-pattern.ts'
-import { fromBytes, type RedisValue, toBytes } from '../values.ts'
+import { Seen } from './seen.ts'
+import { bySlices, takeTurns, thenRest, type Turn } from './turns.ts'
+import { fromBytes, type RedisValue, toArgument, toBytes } from '../values.ts'
 
 /** What is done to many keys. */
 export type Change =
@@ -30,8 +32,8 @@ export interface Preview {
   readonly scanned: number
   /** `null` for a user without the right to DBSIZE. */
   readonly db_size: number | null
-  /** false: the time was over before all keys were looked at, and the count is of those that were. */
-  readonly complete: boolean
+  /** Where the time was over before all keys were looked at, and the count is of those that were; `null` at the end. */
+  readonly cursor: string | null
 }
 
 /** One batch of a change by pattern. */
@@ -45,8 +47,8 @@ export interface Batch {
 /** Changes to many keys at once. */
 export interface Bulk {
   change(keys: readonly RedisValue[], change: Change, call: Call): Promise<ChangedKeys>
-  /** What a change by pattern would meet, by a bounded walk that changes nothing. */
-  preview(matching: Matching, call: Call): Promise<Preview>
+  /** What a change by pattern would meet from a cursor on, by a bounded walk that changes nothing; `'0'` begins. */
+  preview(matching: Matching, cursor: string, call: Call): Promise<Preview>
   /**
    * How many keys there are as a change by pattern begins, `null` for a user without the right to DBSIZE; throws `DB_READ_ONLY` where nothing
    * may be changed.
@@ -58,14 +60,14 @@ export interface Bulk {
 
 const sampleSize = 20
 const batchCount = 250
-const previewCount = 500
 const oneScan: Budget = { rounds: 1, ms: 0 }
 const names = { delete: 'unlink', expire: 'pexpire', persist: 'persist' } as const
 
 export function createBulk({ alone }: Lanes): Bulk {
   return {
     change: (keys, change, call) => alone(call, (commands) => changeKeys(commands, keys.map(toBytes), change, call)),
-    preview: (matching, call) => alone(call, (commands) => preview(commands, matching, call)),
+    preview: (matching, cursor, call) =>
+      thenRest(call, (turn) => alone(call, (commands) => preview(commands, matching, cursor, call, turn))),
     begin: (change, call) =>
       alone(call, async (commands) => {
         // Without a key: the server refuses it as incomplete, we before that where nothing may be written.
@@ -77,7 +79,7 @@ export function createBulk({ alone }: Lanes): Bulk {
   }
 }
 
-// One key a command, in one send: in a cluster keys of one command must share a slot.
+// One key a command: in a cluster keys of one command must share a slot.
 async function changeKeys(
   commands: Commands,
   given: readonly Buffer[],
@@ -85,38 +87,43 @@ async function changeKeys(
   call: Call,
 ): Promise<ChangedKeys> {
   const keys = [...new Map(given.map((key) => [key.toString('latin1'), key])).values()]
-  if (keys.length === 0) return { changed: 0, unchanged: 0, absent: 0 }
   const persists = change.kind === 'persist'
-  const asked = keys.flatMap((key): BatchCommand[] => [
-    ...(persists ? ([['exists', key]] as const) : []),
-    commandOf(change, key),
-  ])
-  const replies = (await commands.send(call, 'writes', ...asked)).map(integerOf)
+  const replies = await bySlices(keys, takeTurns(call), async (slice) => {
+    const asked = slice.flatMap((bytes): readonly BatchCommand[] => {
+      const key = toArgument(fromBytes(bytes))
+      return persists ? [['exists', key], commandOf(change, key)] : [commandOf(change, key)]
+    })
+    return (await commands.send(call, 'writes', ...asked)).map(integerOf)
+  })
   const changed = persists ? replies.filter((reply, at) => at % 2 === 1 && reply === 1) : replies.filter((n) => n === 1)
   const present = persists ? replies.filter((reply, at) => at % 2 === 0 && reply === 1).length : changed.length
   return { changed: changed.length, unchanged: present - changed.length, absent: keys.length - present }
 }
 
-function commandOf(change: Change, key: Buffer): BatchCommand {
+function commandOf(change: Change, key: string | Buffer): BatchCommand {
   const name = names[change.kind]
   return change.kind === 'expire' ? [name, key, String(change.ttlMs)] : [name, key]
 }
 
-async function preview(commands: Commands, { pattern, type }: Matching, call: Call): Promise<Preview> {
+async function preview(
+  commands: Commands,
+  { pattern, type }: Matching,
+  cursor: string,
+  call: Call,
+  turn: Turn,
+): Promise<Preview> {
   const bytes = toBytes(pattern)
-  const met = new Set<number | bigint>()
+  const met = new Seen()
   const sample: Buffer[] = []
   const take = (keys: readonly Buffer[]) => {
-    for (const key of keys) {
-      const before = met.size
-      // A hash of it, for the names of all keys would be kept otherwise.
-      if (met.add(Bun.hash(key)).size > before && sample.length < sampleSize) sample.push(key)
-    }
+    for (const key of keys) if (met.add(key) && sample.length < sampleSize) sample.push(key)
     return 'more' as const
   }
   const name = type === undefined ? onlyMatch(bytes) : undefined
   const walked =
-    name === undefined ? await walkKeys(commands, walkOf(bytes, type), take, call, () => previewCount) : undefined
+    name === undefined
+      ? await walkKeys(commands, { ...walkOf(bytes, type, cursor), turn }, take, call, () => batchCount)
+      : undefined
   const asked: readonly BatchCommand[] = name === undefined ? [] : [['exists', name]]
   const [counted, exists] = await commands.each(call, 'reads', ['dbsize'], ...asked)
   const size = sizeIn(counted)
@@ -127,12 +134,12 @@ async function preview(commands: Commands, { pattern, type }: Matching, call: Ca
     sample: sample.map((key) => fromBytes(key)),
     scanned: scannedOf(walked?.scanned ?? 1, size),
     db_size: size,
-    complete: walked === undefined || walked.cursor === null,
+    cursor: walked?.cursor ?? null,
   }
 }
 
-function walkOf(pattern: Buffer, type: string | undefined) {
-  return { cursor: '0', pattern, type, count: batchCount, budget: requestBudget }
+function walkOf(pattern: Buffer, type: string | undefined, cursor: string) {
+  return { cursor, pattern, type, count: batchCount, budget: requestBudget }
 }
 
 async function batch(

@@ -4,7 +4,7 @@ import type { Reply } from '../wire/batch.ts'
 import type { Lanes, Outcome } from '../commands.ts'
 import { notRedis, replyCode } from '../errors.ts'
 import { sizeIn, sizeOf } from './permitted.ts'
-import { goOn } from './scan-loop.ts'
+import { goOn } from './turns.ts'
 import { parseInfo } from '../values.ts'
 
 /** A logical database as INFO tells of it; `null` is what the server does not say. */

@@ -2,12 +2,14 @@ import { ApiError } from '../../../errors.ts'
 import type { Call, Limits } from '../../engine.ts'
 import type { BatchCommand } from '../wire/batch.ts'
 import type { Commands, Lanes, Outcome } from '../commands.ts'
-import { type PageReader, pageReaders, type TypedValue, type ValuePage, writesOf } from './key-values.ts'
+import { type PageReader, pageReaders, type ValuePage } from './key-pages.ts'
+import { type TypedValue, writesOf } from './key-values.ts'
 import { ttlOf } from './keys.ts'
 import { noteOnType } from '../types/modules.ts'
 import { type Encoding, fromBytes, type RedisValue, toArgument, toBytes } from '../values.ts'
-import { goOn, writeAtOnce, writeWatched } from '../types/watched.ts'
-import { noSuchKey } from '../errors.ts'
+import { writeAtOnce, writeWatched } from '../types/watched.ts'
+import { goOn } from './turns.ts'
+import { isTooLarge, noSuchKey } from '../errors.ts'
 
 /** Where a page of a value begins: what the page before told, and the type it was of. */
 export interface KeyPosition {
@@ -111,17 +113,19 @@ export function createKey(lanes: Lanes, { maxValueBytes, maxResponseBytes }: Lim
     { count, encoding, from }: KeyRequest,
     call: Call,
   ) {
-    const wanted = { position: from?.position, count, encoding, maxValueBytes, maxResponseBytes }
-    const isRead = reader !== undefined && count > 0
+    const wanted = { key, position: from?.position, count, encoding, maxValueBytes, maxResponseBytes }
     const counted: readonly BatchCommand[] = reader?.length ? [[reader.length, key]] : []
-    const page = isRead ? [reader.command(key, wanted)] : []
-    const replies = await commands.send(call, 'reads', ['pttl', key], ...counted, ...page, ['type', key])
-    const length = reader?.length ? Number(replies[1]) : null
+    const about = commands.send(call, 'reads', ['type', key], ['pttl', key], ...counted)
+    const page = count > 0 ? reader?.fetch(commands, wanted, call) : undefined
+    // Again, in case it was replaced in between; not behind what was too large, which has ended the connection.
+    const after = page && commands.send(call, 'reads', ['type', key]).catch(unlessTooLarge)
+    const [[type, ttl, size], read, last] = await Promise.all([about, page, after])
+    const length = reader?.length ? Number(size) : null
     return {
-      type: String(replies.at(-1)),
-      ttl_ms: ttlOf(String(replies[0])),
+      type: String(last?.[0] ?? type),
+      ttl_ms: ttlOf(String(ttl)),
       length,
-      ...(isRead ? reader.read(replies.at(-2), wanted, length ?? 0) : { value: null, next: null }),
+      ...(read?.(length ?? 0) ?? { value: null, next: null }),
     }
   }
 
@@ -181,4 +185,8 @@ function numberOf(text: string | null): number | null {
 function unlessWrongType(error: unknown): undefined {
   const { details } = error as Partial<ApiError>
   if ((details as { readonly code?: string } | undefined)?.code !== 'WRONGTYPE') throw error
+}
+
+function unlessTooLarge(error: unknown): undefined {
+  if (!isTooLarge(error)) throw error
 }

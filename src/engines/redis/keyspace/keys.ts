@@ -1,10 +1,10 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Call } from '../../engine.ts'
 import type { BatchCommand } from '../wire/batch.ts'
 import type { Commands, Lanes, Outcome } from '../commands.ts'
-import { permitted, scannedOf, sizeIn } from './permitted.ts'
+import { permitted, scannedOf, sizeIn, sizeOf } from './permitted.ts'
 import { integerOf, requestBudget, type Taken, walkKeys } from './scan-loop.ts'
 import { onlyMatch } from './scan-pattern.ts'
+import { bySlices, takeTurns, thenRest, type Turn } from './turns.ts'
 import { type Encoding, fromBytes, type RedisValue, toBytes } from '../values.ts'
 
 export interface ScanRequest {
@@ -47,24 +47,25 @@ export interface Keys {
 
 const maxPage = 1_000
 const extra = 20
-const keysAPart = 200
 // As JSON a byte may take six characters.
 const maxNameBytes = 1_048_576
 // The rest of a page is not worth a SCAN of its own.
 const fullShare = 0.9
+const dbSize: readonly BatchCommand[] = [['dbsize']]
 
 export function createKeys({ shared, alone }: Lanes): Keys {
   return {
     async scan(request, call) {
       const name = onlyMatch(toBytes(request.pattern))
       const found = name && (await one(name, request, call))
-      return found ?? alone(call, (commands) => page(commands, request, call))
+      if (found !== undefined) return found
+      return thenRest(call, (turn) => alone(call, (commands) => page(commands, request, call, turn)))
     },
   }
 
   /** `undefined` for a key that the user may not look at: whether it is there only SCAN tells. */
   async function one(key: Buffer, request: ScanRequest, call: Call): Promise<ScanPage | undefined> {
-    const { size, entries } = await describe(shared, [key], request, call)
+    const { size, entries } = await describe(shared, [key], request, call, takeTurns(call))
     if (entries.some(({ type }) => type === null)) return undefined
     const wanted = request.type?.toLowerCase()
     return {
@@ -75,16 +76,20 @@ export function createKeys({ shared, alone }: Lanes): Keys {
     }
   }
 
-  async function page(commands: Commands, request: ScanRequest, call: Call): Promise<ScanPage> {
+  async function page(commands: Commands, request: ScanRequest, call: Call, turn: Turn): Promise<ScanPage> {
     const { count } = request
     const most = Math.min(maxPage, count * 2 + extra)
     const enough = Math.ceil(count * fullShare)
     const found = new Map<string, Buffer>()
     let nameBytes = 0
     const take = (keys: readonly Buffer[], isLeast: boolean): Taken => {
-      const fresh = new Map(keys.map((key) => [key.toString('latin1'), key]))
-      for (const name of found.keys()) fresh.delete(name)
-      const bytes = nameBytes + keys.reduce((sum, key) => sum + key.length, 0)
+      const fresh = new Map<string, Buffer>()
+      let bytes = nameBytes
+      for (const key of keys) {
+        const name = key.toString('latin1')
+        if (!found.has(name)) fresh.set(name, key)
+        bytes += key.length
+      }
       const isTooMuch = found.size + fresh.size > most || bytes > maxNameBytes
       if (isTooMuch && !(isLeast && fresh.size <= maxPage)) return 'too many'
       nameBytes = bytes
@@ -97,61 +102,66 @@ export function createKeys({ shared, alone }: Lanes): Keys {
       type: request.type,
       count: Math.max(1, Math.floor(count * fullShare)),
       budget: requestBudget,
+      turn,
     }
     const { cursor, scanned } = await walkKeys(commands, walk, take, call, () => enough - found.size)
-    const { size, entries } = await describe(commands, [...found.values()], request, call)
+    const { size, entries } = await describe(commands, [...found.values()], request, call, turn)
     return { keys: entries, cursor, scanned: scannedOf(scanned, size), db_size: size }
   }
 }
 
 /**
- * Type, TTL and, where asked for, memory of keys, all in one pipeline, which is written in parts so that other callers' turns come between
- * them; keys that are not there any more are left out.
+ * Type, TTL and, where asked for, memory of keys, one slice after the other; keys that are not there any more are left out. Takes the number
+ * of all keys along.
  */
 async function describe(
   commands: Commands,
   keys: readonly Buffer[],
   { encoding, memory }: Pick<ScanRequest, 'encoding' | 'memory'>,
   call: Call,
+  turn: Turn,
 ): Promise<{ readonly size: number | null; readonly entries: readonly KeyEntry[] }> {
-  const parts: Promise<readonly Outcome[]>[] = []
-  const ask = (...batch: readonly BatchCommand[]) => {
-    const told = commands.each(call, 'reads', ...batch)
-    // Awaited below, maybe after it has failed.
-    told.catch(() => undefined)
-    parts.push(told)
-  }
-  ask(['dbsize'])
-  for (let from = 0; from < keys.length; from += keysAPart) {
-    if (from > 0) await nextTurn()
-    ask(...keys.slice(from, from + keysAPart).flatMap((key) => detailsOf(key, memory)))
-  }
-  const [size, ...told] = (await Promise.all(parts)).flat()
   const width = memory ? 3 : 2
-  const entries = keys.flatMap((key, index): KeyEntry[] => {
-    const { type, ttl_ms, size_bytes } = readDetails(told.slice(index * width, (index + 1) * width))
-    if (type === 'none') return []
-    return [{ key: fromBytes(key, encoding), type, ttl_ms, ...(memory ? { size_bytes } : {}) }]
+  let size = keys.length === 0 ? await sizeOf(commands, call) : null
+  const entries = await bySlices(keys, turn, async (slice, isFirst) => {
+    const names = slice.map((key) => fromBytes(key, encoding))
+    // Text takes less than bytes to send.
+    const asked = names.flatMap((name, at) => detailsOf(typeof name === 'string' ? name : (slice[at] ?? ''), memory))
+    const told = await commands.each(call, 'reads', ...asked, ...(isFirst ? dbSize : []))
+    if (isFirst) size = sizeIn(told.at(-1))
+    return names.flatMap((key, at): KeyEntry[] => {
+      const { type, ttl_ms, size_bytes } = readDetails(told, at * width, memory)
+      if (type === 'none') return []
+      return [memory ? { key, type, ttl_ms, size_bytes } : { key, type, ttl_ms }]
+    })
   })
-  return { size: sizeIn(size), entries }
+  return { size, entries }
 }
 
 /** What a key's details are asked with; its memory by a sample, for the whole of a large value costs as much as reading it. */
-export function detailsOf(key: Buffer, memory: boolean): readonly BatchCommand[] {
-  const details: BatchCommand[] = [
+export function detailsOf(key: string | Buffer, memory: boolean): readonly BatchCommand[] {
+  const [type, ttl]: readonly [BatchCommand, BatchCommand] = [
     ['type', key],
     ['pttl', key],
   ]
-  return memory ? [...details, ['memory', 'usage', key, 'SAMPLES', '5']] : details
+  return memory ? [type, ttl, ['memory', 'usage', key, 'SAMPLES', '5']] : [type, ttl]
 }
 
-/** What became of `detailsOf`; the type is `none` where the key is not there any more, and `null` where the user may not look at it. */
-export function readDetails([type, ttl, size]: readonly Outcome[]): {
+/**
+ * What became of `detailsOf`, which begins at an index; the type is `none` where the key is not there any more, and `null` where the user may
+ * not look at it.
+ */
+export function readDetails(
+  outcomes: readonly Outcome[],
+  at: number,
+  memory: boolean,
+): {
   readonly type: string | null
   readonly ttl_ms: number | null
   readonly size_bytes: number | null
 } {
-  const [told, left, bytes] = [permitted(type), permitted(ttl), size && permitted(size)]
+  const [told, left] = [permitted(outcomes[at]), permitted(outcomes[at + 1])]
+  const bytes = memory ? permitted(outcomes[at + 2]) : undefined
   // A user who may only write to a key is told its type, and not its TTL.
   if (told === undefined || left === undefined) return { type: null, ttl_ms: null, size_bytes: null }
   return {

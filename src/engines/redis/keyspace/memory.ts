@@ -4,8 +4,10 @@ import type { Commands, Lanes, Outcome } from '../commands.ts'
 import { detailsOf, readDetails } from './keys.ts'
 import { sizeOf } from './permitted.ts'
 import { type Budget, walkKeys } from './scan-loop.ts'
-import { reportSizes, type SampledKey, type SizeReport } from './scan-sizes.ts'
-import { parseInfo } from '../values.ts'
+import { type SampledKey, type SizeReport, SizeSums } from './scan-sizes.ts'
+import { Seen } from './seen.ts'
+import { bySlices, thenRest, type Turn } from './turns.ts'
+import { fromBytes, parseInfo, toArgument } from '../values.ts'
 
 export interface MemoryRequest {
   /** Keys to sample, at the most. */
@@ -48,38 +50,48 @@ const samplesARound = 100
 const maxNameBytes = 2_097_152
 
 export function createMemory({ alone }: Lanes): Memory {
-  return { report: (request, call) => alone(call, (commands) => report(commands, request, call)) }
+  return {
+    report: (request, call) =>
+      thenRest(call, (turn) => alone(call, (commands) => report(commands, request, call, turn))),
+  }
 }
 
-async function report(commands: Commands, { samples, separator }: MemoryRequest, call: Call): Promise<MemoryReport> {
-  const sample = new Map<string, SampledKey>()
-  // A hash of each, for their names are not needed.
-  const refused = new Set<number | bigint>()
+async function report(
+  commands: Commands,
+  { samples, separator }: MemoryRequest,
+  call: Call,
+  turn: Turn,
+): Promise<MemoryReport> {
+  const sums = new SizeSums(Buffer.from(separator))
+  const seen = new Seen()
+  let refused = 0
   let nameBytes = 0
   const take = async (keys: readonly Buffer[]) => {
-    for (const { key, type, ttl_ms, size_bytes } of await detailsFor(commands, keys, call)) {
-      if (type === null) refused.add(Bun.hash(key))
+    for (const { key, type, ttl_ms, size_bytes } of await bySlices(keys, turn, (slice) =>
+      detailsFor(commands, slice, call),
+    )) {
+      if (!seen.add(key)) continue
+      if (type === null) refused += 1
       else {
-        sample.set(key.toString('latin1'), { key, type, ttl_ms, size_bytes })
+        sums.add({ key, type, ttl_ms, size_bytes })
         nameBytes += key.length
       }
     }
-    return sample.size >= samples || nameBytes >= maxNameBytes ? 'enough' : 'more'
+    return sums.keys >= samples || nameBytes >= maxNameBytes ? 'enough' : 'more'
   }
-  const walk = { cursor: '0', count: Math.min(samples, samplesARound), budget }
-  const wanted = () => Math.min(samplesARound, samples - sample.size)
+  const walk = { cursor: '0', count: Math.min(samples, samplesARound), budget, turn }
+  const wanted = () => Math.min(samplesARound, samples - sums.keys)
   const { cursor } = await walkKeys(commands, walk, take, call, wanted)
   const dbSize = await sizeOf(commands, call)
   const told = await commands.each(call, 'reads', ['info', 'memory'], ['memory', 'stats'], ['memory', 'doctor'])
-  const keys = [...sample.values()]
   const complete = cursor === null
-  const proportion = dbSize === null ? null : dbSize / Math.max(1, keys.length + refused.size)
+  const proportion = dbSize === null ? null : dbSize / Math.max(1, seen.size)
   return {
-    sampled: keys.length,
-    refused: refused.size,
+    sampled: sums.keys,
+    refused,
     db_size: dbSize,
     complete,
-    ...reportSizes(keys, Buffer.from(separator), complete ? 1 : proportion),
+    ...sums.report(complete ? 1 : proportion),
     server: serverMemory(told.map(replyOf)),
   }
 }
@@ -90,12 +102,11 @@ async function detailsFor(
   keys: readonly Buffer[],
   call: Call,
 ): Promise<readonly (Omit<SampledKey, 'type'> & { readonly type: string | null })[]> {
-  if (keys.length === 0) return []
-  const outcomes = await commands.each(call, 'reads', ...keys.flatMap((key) => detailsOf(key, true)))
+  const asked = keys.flatMap((key) => detailsOf(toArgument(fromBytes(key)), true))
+  const outcomes = await commands.each(call, 'reads', ...asked)
   return keys.flatMap((key, at) => {
-    const own = outcomes.slice(at * 3, at * 3 + 3)
-    const { type, ttl_ms, size_bytes } = readDetails(own)
-    const memory = own[2]
+    const { type, ttl_ms, size_bytes } = readDetails(outcomes, at * 3, true)
+    const memory = outcomes[at * 3 + 2]
     if (type !== null && memory !== undefined && 'error' in memory) throw memory.error
     return type === 'none' ? [] : [{ key, type, ttl_ms, size_bytes: size_bytes ?? 0 }]
   })

@@ -1,10 +1,9 @@
-import { setTimeout as pause } from 'node:timers/promises'
 import { ApiError } from '../../../errors.ts'
-import { timedOut } from '../../dial-errors.ts'
-import { type Call, throwIfOver } from '../../engine.ts'
+import type { Call } from '../../engine.ts'
 import type { Reply } from '../wire/batch.ts'
 import type { Commands } from '../commands.ts'
 import { notRedis } from '../errors.ts'
+import { takeTurns, type Turn } from './turns.ts'
 
 /** Where and how a walk through the keyspace goes. */
 export interface Walk {
@@ -15,6 +14,8 @@ export interface Walk {
   /** COUNT of the first SCAN; later ones ask for up to 500. */
   readonly count: number
   readonly budget: Budget
+  /** Between two SCANs. */
+  readonly turn?: Turn
 }
 
 /** What one request may look at: whichever ends first. */
@@ -45,7 +46,6 @@ const maxCount = 500
 const maxOvershoot = 10
 const minOvershoot = 1_000
 const growth = 4
-const [shortestRestMs, longestRestMs] = [1, 10]
 
 /**
  * Walks by SCAN until `take` has enough, the budget is spent or the keyspace ends. `wanted` says how many more keys are welcome, from which
@@ -64,12 +64,12 @@ export async function walkKeys(
     ...(walk.type === undefined ? [] : ['TYPE', walk.type]),
   ]
   const until = performance.now() + walk.budget.ms
+  const { turn = takeTurns(call) } = walk
   let { cursor } = walk
   let count = Math.min(maxCount, walk.count)
-  let [scanned, found, hasTaken, began] = [0, 0, false, 0]
+  let [scanned, found, hasTaken] = [0, 0, false]
   for (let round = 0; round < walk.budget.rounds; round++) {
-    if (round > 0) await rest(performance.now() - began, call)
-    began = performance.now()
+    if (round > 0) await turn()
     const [reply] = await commands.send(call, 'reads', ['scan', cursor, ...options, 'COUNT', String(count)])
     const [next, keys] = scanReply(reply, count)
     const taken = await take(keys, count === 1 && !hasTaken)
@@ -109,27 +109,6 @@ export function integerOf(reply: Reply | undefined): number {
   const text = String(reply)
   if (!/^-?\d{1,19}$/.test(text)) throw notRedis()
   return Number(text)
-}
-
-/**
- * Waits as long as the last round took, within bounds, so that other callers find the server and this process free half of the time; throws
- * `DB_TIMEOUT` once the caller has left or its time is over.
- */
-export async function rest(tookMs: number, call: Call): Promise<void> {
-  goOn(call)
-  const ms = Math.min(longestRestMs, Math.max(shortestRestMs, tookMs))
-  // Woken by the caller's leaving, which is looked at next.
-  await pause(ms, undefined, { signal: call.signal }).catch(() => undefined)
-  goOn(call)
-}
-
-/** Throws `DB_TIMEOUT` once the caller has left or its time is over. */
-export function goOn(call: Call): void {
-  try {
-    throwIfOver(call)
-  } catch (error) {
-    throw timedOut('The caller left, or its time ran out before the scan was done.', error)
-  }
 }
 
 function overlong(): ApiError {

@@ -1,7 +1,7 @@
 import type { Call } from '../../engine.ts'
 import type { Batch } from './bulk.ts'
 import { scannedOf } from './permitted.ts'
-import { rest } from './scan-loop.ts'
+import { takeTurns } from './turns.ts'
 
 /** How far a change by pattern has come. */
 export interface Progress {
@@ -16,8 +16,8 @@ export interface Progress {
 const tellEveryMs = 250
 
 /**
- * Runs batch after batch and tells of the first, then four times a second, and of the last. Rests as long as each batch took, so that other
- * callers find the server free half of the time; ends within a batch once the caller has left.
+ * Runs batch after batch and tells of the first, then four times a second, and of the last. Rests between them as
+ * `takeTurns` has it; ends within a batch once the caller has left.
  */
 export async function* runBatches(
   batch: (cursor: string) => Promise<Batch>,
@@ -25,6 +25,7 @@ export async function* runBatches(
   call: Call,
 ): AsyncGenerator<Progress, undefined> {
   const started = performance.now()
+  const turn = takeTurns(call)
   let [scanned, changed, toldAt] = [0, 0, Number.NEGATIVE_INFINITY]
   let cursor: string | null = '0'
   const progress = (done: boolean): Progress => ({
@@ -35,7 +36,6 @@ export async function* runBatches(
     done,
   })
   for (;;) {
-    const began = performance.now()
     const did: Batch = await batch(cursor)
     scanned += did.scanned
     changed += did.changed
@@ -46,7 +46,7 @@ export async function* runBatches(
       toldAt = ended
       yield progress(false)
     }
-    await rest(ended - began, call)
+    await turn()
   }
   yield progress(true)
   return undefined

@@ -40,40 +40,70 @@ interface Sum {
   bytes: number
 }
 
-/** Adds a sample up by prefix, type and TTL; `factor` is how many keys of the database one of the sample stands for, where that is known. */
-export function reportSizes(sample: readonly SampledKey[], separator: Buffer, factor: number | null): SizeReport {
-  const prefixes = sumBy(sample, ({ key }) => prefixOf(key, separator))
-  const [shown, others] = [prefixes.slice(0, maxPrefixes), prefixes.slice(maxPrefixes)]
-  const share = ({ keys, bytes }: Sum): Share => ({
-    keys,
-    bytes,
-    estimated_keys: factor === null ? null : Math.round(keys * factor),
-    estimated_bytes: factor === null ? null : Math.round(bytes * factor),
-  })
-  return {
-    total: share(addUp(sample.map(({ size_bytes }) => ({ keys: 1, bytes: size_bytes })))),
-    prefixes: shown.map(([prefix, sum]) => ({
-      prefix: prefix === null ? null : fromBytes(Buffer.from(prefix, 'latin1')),
-      ...share(sum),
-    })),
-    other_prefixes: { prefixes: others.length, ...share(addUp(others.map(([, sum]) => sum))) },
-    types: sumBy(sample, ({ type }) => type).map(([type, sum]) => ({ type, ...share(sum) })),
-    ttls: sumBy(sample, ({ ttl_ms }) => ttlClassOf(ttl_ms)).map(([ttl, sum]) => ({ ttl, ...share(sum) })),
-    biggest: sample
-      .toSorted((a, b) => b.size_bytes - a.size_bytes)
-      .slice(0, biggestKeys)
-      .map(({ key, ...rest }) => ({ key: fromBytes(key), ...rest })),
+/** Adds a sample up by prefix, type and TTL as it comes: all of it at once in the end would hold up everybody. */
+export class SizeSums {
+  readonly #separator: Buffer
+  readonly #total: Sum = { keys: 0, bytes: 0 }
+  readonly #prefixes = new Map<string | null, Sum>()
+  readonly #types = new Map<string, Sum>()
+  readonly #ttls = new Map<TtlClass, Sum>()
+  /** The largest first. */
+  #biggest: SampledKey[] = []
+
+  constructor(separator: Buffer) {
+    this.#separator = separator
+  }
+
+  get keys(): number {
+    return this.#total.keys
+  }
+
+  add(sampled: SampledKey): void {
+    const { key, type, ttl_ms, size_bytes } = sampled
+    this.#total.keys += 1
+    this.#total.bytes += size_bytes
+    addTo(this.#prefixes, prefixOf(key, this.#separator), size_bytes)
+    addTo(this.#types, type, size_bytes)
+    addTo(this.#ttls, ttlClassOf(ttl_ms), size_bytes)
+    const smallest = this.#biggest[biggestKeys - 1]
+    if (smallest !== undefined && size_bytes <= smallest.size_bytes) return
+    this.#biggest = [...this.#biggest, sampled].toSorted((a, b) => b.size_bytes - a.size_bytes).slice(0, biggestKeys)
+  }
+
+  /** `factor` is how many keys of the database one of the sample stands for, where that is known. */
+  report(factor: number | null): SizeReport {
+    const prefixes = largestFirst(this.#prefixes)
+    const [shown, others] = [prefixes.slice(0, maxPrefixes), prefixes.slice(maxPrefixes)]
+    const share = ({ keys, bytes }: Sum): Share => ({
+      keys,
+      bytes,
+      estimated_keys: factor === null ? null : Math.round(keys * factor),
+      estimated_bytes: factor === null ? null : Math.round(bytes * factor),
+    })
+    return {
+      total: share(this.#total),
+      prefixes: shown.map(([prefix, sum]) => ({
+        prefix: prefix === null ? null : fromBytes(Buffer.from(prefix, 'latin1')),
+        ...share(sum),
+      })),
+      other_prefixes: { prefixes: others.length, ...share(addUp(others.map(([, sum]) => sum))) },
+      types: largestFirst(this.#types).map(([type, sum]) => ({ type, ...share(sum) })),
+      ttls: largestFirst(this.#ttls).map(([ttl, sum]) => ({ ttl, ...share(sum) })),
+      biggest: this.#biggest.map(({ key, ...rest }) => ({ key: fromBytes(key), ...rest })),
+    }
   }
 }
 
-/** By what `of` says, the largest first. */
-function sumBy<K>(sample: readonly SampledKey[], of: (key: SampledKey) => K): readonly (readonly [K, Sum])[] {
-  const sums = new Map<K, Sum>()
-  for (const sampled of sample) {
-    const name = of(sampled)
-    const sum = sums.get(name) ?? { keys: 0, bytes: 0 }
-    sums.set(name, { keys: sum.keys + 1, bytes: sum.bytes + sampled.size_bytes })
+function addTo<K>(sums: Map<K, Sum>, name: K, bytes: number): void {
+  const sum = sums.get(name)
+  if (sum === undefined) sums.set(name, { keys: 1, bytes })
+  else {
+    sum.keys += 1
+    sum.bytes += bytes
   }
+}
+
+function largestFirst<K>(sums: ReadonlyMap<K, Sum>): readonly (readonly [K, Sum])[] {
   return [...sums].toSorted(([, a], [, b]) => b.bytes - a.bytes)
 }
 

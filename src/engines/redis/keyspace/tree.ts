@@ -3,7 +3,9 @@ import type { Commands, Lanes } from '../commands.ts'
 import { permitted, scannedOf, sizeOf } from './permitted.ts'
 import { requestBudget, type Taken, walkKeys } from './scan-loop.ts'
 import { beginsWith } from './scan-pattern.ts'
-import { type Encoding, fromBytes, type RedisValue, toBytes } from '../values.ts'
+import { Seen } from './seen.ts'
+import { bySlices, thenRest, type Turn } from './turns.ts'
+import { type Encoding, fromBytes, type RedisValue, toArgument, toBytes } from '../values.ts'
 
 export interface TreeRequest {
   /** The server's own cursor; `'0'` begins. */
@@ -64,21 +66,25 @@ const keysARound = 250
 const maxNameBytes = 1_048_576
 
 export function createTree({ alone }: Lanes): Tree {
-  return { below: (request, call) => alone(call, (commands) => below(commands, request, call)) }
+  return {
+    below: (request, call) => thenRest(call, (turn) => alone(call, (commands) => below(commands, request, call, turn))),
+  }
 }
 
-async function below(commands: Commands, request: TreeRequest, call: Call): Promise<TreePage> {
+async function below(commands: Commands, request: TreeRequest, call: Call, turn: Turn): Promise<TreePage> {
   const prefix = toBytes(request.prefix)
   const separator = Buffer.from(request.separator)
   const nodes = new Map<string, Growing>()
   // Hashes, for the names of all keys would be kept otherwise.
-  const seen = new Set<number | bigint>()
+  const seen = new Seen()
   let nameBytes = 0
   let prefixIsKey = false
 
   const take = async (keys: readonly Buffer[], isLeast: boolean): Promise<Taken> => {
-    const fresh = [...new Map(keys.map((key) => [Bun.hash(key), key]))].filter(([hash]) => !seen.has(hash))
-    const met = fresh.map(([, key]) => namesOf(key, prefix.length, separator, request.depth))
+    const fresh = [...new Map(keys.map((key) => [key.toString('latin1'), key])).values()].filter(
+      (key) => !seen.has(key),
+    )
+    const met = fresh.map((key) => namesOf(key, prefix.length, separator, request.depth))
     const names = new Set(met.flat().map(({ name }) => name.toString('latin1')))
     const added = [...names].filter((name) => !nodes.has(name))
     const bytes = nameBytes + added.reduce((sum, name) => sum + name.length, 0)
@@ -86,9 +92,11 @@ async function below(commands: Commands, request: TreeRequest, call: Call): Prom
     if (isTooMuch && !(isLeast && added.length <= maxNodes)) return 'too many'
     nameBytes = bytes
     if (fresh.length === 0) return 'more'
-    const types = await commands.each(call, 'reads', ...fresh.map(([, key]) => ['type', key] as const))
-    for (const [index, [hash, key]] of fresh.entries()) {
-      seen.add(hash)
+    const types = await bySlices(fresh, turn, (slice) =>
+      commands.each(call, 'reads', ...slice.map((key) => ['type', toArgument(fromBytes(key))] as const)),
+    )
+    for (const [index, key] of fresh.entries()) {
+      seen.add(key)
       const reply = permitted(types[index])
       const type = reply === undefined ? undefined : String(reply)
       // It expired since SCAN told of it.
@@ -99,13 +107,13 @@ async function below(commands: Commands, request: TreeRequest, call: Call): Prom
     return 'more'
   }
 
-  const walk = { cursor: request.cursor, pattern: beginsWith(prefix), count: keysARound, budget: requestBudget }
+  const walk = { cursor: request.cursor, pattern: beginsWith(prefix), count: keysARound, budget: requestBudget, turn }
   const { cursor, scanned } = await walkKeys(commands, walk, take, call, () => keysARound)
   const size = await sizeOf(commands, call)
   return {
-    nodes: [...nodes.values()]
-      .toSorted((a, b) => Buffer.compare(a.name, b.name) || a.level - b.level)
-      .map(({ name, level, keys, isKey, types }) => ({
+    nodes: [...nodes]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, { name, level, keys, isKey, types }]) => ({
         name: fromBytes(name, request.encoding),
         level,
         keys,

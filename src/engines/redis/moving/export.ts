@@ -1,13 +1,15 @@
 import { ApiError } from '../../../errors.ts'
-import { type Call, throwIfOver } from '../../engine.ts'
-import type { BatchCommand } from '../wire/batch.ts'
+import type { Call } from '../../engine.ts'
+import type { BatchCommand, Reply } from '../wire/batch.ts'
 import type { Outcome } from '../commands.ts'
 import { isTooLarge, replyCode } from '../errors.ts'
-import { dumpLine, errorLine, type KeyHead, linesOf } from './export-lines.ts'
+import { dumpLine, errorLine, type KeyHead, linesOf, wholeLines } from './export-lines.ts'
 import { membersIn, readMembers, stateReads, streamStateIn, typedTypes, wholeRead } from './export-read.ts'
 import { openSource } from './export-source.ts'
+import { bySlices, keysASlice, takeTurns } from '../keyspace/turns.ts'
 import type { Apart } from '../watch/watch.ts'
 import { bytesIn, listIn } from '../replies.ts'
+import { fromBytes, toArgument } from '../values.ts'
 
 export interface ExportRequest {
   readonly pattern: string
@@ -24,7 +26,7 @@ interface FoundKey extends KeyHead {
 }
 
 const pageKeys = '100'
-const sparseKeys = '1000'
+const sparseKeys = '500'
 const smallBytes = 65_536
 const batchBytes = 1_048_576
 
@@ -43,35 +45,41 @@ export async function* exportKeys(
   let expiry: 'pexpiretime' | 'pttl' = 'pexpiretime'
   let cursor = '0'
   let count = pageKeys
+  const turn = takeTurns(call)
   do {
-    throwIfOver(call)
+    await turn()
     const options = ['MATCH', pattern, 'COUNT', count, ...(type === undefined ? [] : ['TYPE', type])]
     const [reply] = await commands.send(call, 'reads', ['scan', cursor, ...options])
     const [next, keys] = listIn(reply)
     cursor = bytesIn(next).toString('latin1')
     // Where few match, more are looked at.
     count = listIn(keys).length === 0 ? sparseKeys : pageKeys
-    for (const group of groupsOf(await describe(listIn(keys).map(bytesIn))))
+    const unique = new Map(listIn(keys).map((key) => [bytesIn(key).toString('latin1'), bytesIn(key)]))
+    const found = await bySlices([...unique.values()], turn, describe)
+    for (const group of groupsOf(found)) {
       yield* group.length === 1 ? alone(group) : together(group)
+      await turn()
+    }
   } while (cursor !== '0')
   yield { end: counts }
 
   async function describe(keys: readonly Buffer[]): Promise<readonly FoundKey[]> {
-    if (keys.length === 0) return []
-    const unique = [...new Map(keys.map((key) => [key.toString('latin1'), key])).values()]
-    const asked = (key: Buffer): BatchCommand[] => [
-      ['type', key],
-      [expiry, key],
-      ['memory', 'usage', key],
-    ]
-    const told = await commands.each(call, 'reads', ...unique.flatMap(asked))
+    const asked = keys.flatMap((bytes): readonly BatchCommand[] => {
+      const key = toArgument(fromBytes(bytes))
+      return [
+        ['type', key],
+        [expiry, key],
+        ['memory', 'usage', key],
+      ]
+    })
+    const told = await commands.each(call, 'reads', ...asked)
     // Redis 6 has no PEXPIRETIME.
     if (expiry === 'pexpiretime' && told.every((outcome, at) => at % 3 !== 1 || 'error' in outcome)) {
       expiry = 'pttl'
-      return describe(unique)
+      return describe(keys)
     }
     const now = Date.now()
-    return unique.flatMap((key, at): FoundKey[] => {
+    return keys.flatMap((key, at): FoundKey[] => {
       const [kind, expires, size] = told.slice(at * 3, at * 3 + 3)
       const problem = [kind, expires].find((outcome) => outcome !== undefined && 'error' in outcome)
       if (problem !== undefined && 'error' in problem)
@@ -100,16 +108,23 @@ export async function* exportKeys(
     let at = 0
     for (const found of keys) {
       const [first, ...more] = told.slice(at, (at += form === 'typed' && found.type === 'stream' ? 3 : 1))
-      yield* guarded(found, async function* lines() {
-        const reply = replyOf(first)
-        if (form === 'dump') {
-          if (reply instanceof Buffer) yield dumpLine(found, reply)
-          return
-        }
-        const state = async () => streamStateIn(replyOf(more[0]), replyOf(more[1]))
-        yield* linesOf(found, [membersIn(found.type, reply)], found.type === 'stream' ? state : undefined)
-      })
+      let lines: readonly object[]
+      try {
+        lines = wholeOf(found, replyOf(first), more)
+      } catch (error) {
+        yield* failed(found, error)
+        continue
+      }
+      if (lines.length > 0) counts.keys += 1
+      yield* lines
     }
+  }
+
+  function wholeOf(found: FoundKey, reply: Reply, more: readonly Outcome[]): readonly object[] {
+    if (form === 'dump') return reply instanceof Buffer ? [dumpLine(found, reply)] : []
+    const members = membersIn(found.type, reply)
+    if (found.type !== 'stream') return wholeLines(found, members)
+    return wholeLines(found, members, streamStateIn(replyOf(more[0]), replyOf(more[1])))
   }
 
   async function* alone(keys: readonly FoundKey[]): AsyncGenerator<object, undefined> {
@@ -141,13 +156,17 @@ export async function* exportKeys(
       }
       if (isThere) counts.keys += 1
     } catch (error) {
-      if (!isOwn(error)) throw error
-      const [exists] = await commands.each(call, 'reads', ['exists', found.key])
-      // It went between its discovery and now.
-      if (exists !== undefined && 'reply' in exists && exists.reply === '0') return
-      counts.failed += 1
-      yield errorLine(found, error.code, error.message)
+      yield* failed(found, error)
     }
+  }
+
+  async function* failed(found: FoundKey, error: unknown): AsyncGenerator<object, undefined> {
+    if (!isOwn(error)) throw error
+    const [exists] = await commands.each(call, 'reads', ['exists', found.key])
+    // It went between its discovery and now.
+    if (exists !== undefined && 'reply' in exists && exists.reply === '0') return
+    counts.failed += 1
+    yield errorLine(found, error.code, error.message)
   }
 }
 
@@ -160,7 +179,7 @@ function* groupsOf(keys: readonly FoundKey[]): Generator<readonly FoundKey[], un
       yield [found]
       continue
     }
-    if (bytes + size > batchBytes) {
+    if (bytes + size > batchBytes || group.length === keysASlice) {
       yield group
       group = []
       bytes = 0

@@ -1,4 +1,5 @@
-import { ApiError, invalid } from '../../../errors.ts'
+import { ApiError } from '../../../errors.ts'
+import { assertBounded } from './command-bounds.ts'
 import type { CommandInfo, CommandTable } from './command-table.ts'
 
 const roles = ['read', 'write', 'admin'] as const
@@ -22,6 +23,8 @@ export interface Classified {
   readonly class: CommandClass
   /** Whether it may change something; the metadata's word, and for what it says nothing of, yes. */
   readonly writes: boolean
+  /** Whether the metadata says that it never holds up others, whatever its keys hold. */
+  readonly isFast: boolean
 }
 
 // They own the connection that all callers share, block it, or lead out of the database; the server's metadata can't allow them.
@@ -33,16 +36,28 @@ const denied: ReadonlySet<string> = new Set(
   ),
 )
 // Sub-commands that are refused although others of their container are not, and the other way round.
-const deniedParts: ReadonlySet<string> = new Set(['script kill', 'script debug', 'script flush', 'latency reset'])
+const deniedParts: ReadonlySet<string> = new Set(['script debug', 'script flush'])
 const allowedParts: ReadonlySet<string> = new Set([
   'client getname',
   'client id',
   'client info',
   'client list',
   'cluster info',
+  'config set',
+  'function kill',
   'function list',
   'function stats',
+  'module list',
 ])
+// What watching needs; none of them leads out of the database or onto the disk.
+const settable: ReadonlySet<string> = new Set([
+  'latency-monitor-threshold',
+  'notify-keyspace-events',
+  'slowlog-log-slower-than',
+  'slowlog-max-len',
+])
+// They end what another caller began, also where scripts are for the role write.
+const kills: ReadonlySet<string> = new Set(['function kill', 'script kill'])
 // Neither readonly nor write in the metadata, and harmless; all else of that kind is for admins.
 const harmless: ReadonlySet<string> = new Set(['command', 'echo', 'lolwut', 'ping', 'time'])
 const harmlessContainers: ReadonlySet<string> = new Set(['command', 'object', 'pubsub', 'xinfo'])
@@ -65,21 +80,13 @@ const instead: Readonly<Record<string, string>> = {
   unwatch: 'POST transaction watches keys',
   watch: 'POST transaction watches keys',
 }
-const scans: ReadonlySet<string> = new Set(['scan', 'hscan', 'sscan', 'zscan'])
-const takesPattern: ReadonlySet<string> = new Set([
-  'keys',
-  'command list',
-  'function list',
-  'pubsub channels',
-  'pubsub shardchannels',
-])
-const maxPatternBytes = 256
-const maxScanCount = 1_000
+// Their work is the product of two values, which no argument bounds.
+const costly: ReadonlySet<string> = new Set(['lcs', 'stralgo'])
 const wellFormed = /^[a-z][a-z0-9._-]{0,63}$/
 
 /**
  * Throws unless this caller may run this command: `DB_READ_ONLY` for a write by one who may only read, `DB_UNSUPPORTED` for what runs
- * for nobody or is unknown to the server, `FORBIDDEN` where the role is too small, `VALIDATION_FAILED` for a pattern or a scan without bounds.
+ * for nobody or is unknown to the server, `FORBIDDEN` where the role is too small, `VALIDATION_FAILED` for arguments without bounds.
  */
 export function assertMayRun(
   table: CommandTable,
@@ -113,6 +120,8 @@ export function classify(table: CommandTable, command: readonly (string | Uint8A
   const own = isContainer ? info.subcommands.get(part) : info
   // COMMAND alone lists the commands; the other containers do nothing by themselves.
   if (own === undefined && command.length > 1) throw refused('This Redis has no such sub-command')
+  if (full === 'config set' && !isSettable(command))
+    throw refused('CONFIG SET of this does not run here', instead['config'])
   if (name === 'copy' && command.slice(3).some((word) => textOf(word).toLowerCase() === 'db'))
     throw refused('COPY with DB does not run here', otherDatabase)
   if (ownsConnection(name, full, own ?? info)) throw refused(`${name.toUpperCase()} does not run here`)
@@ -121,44 +130,34 @@ export function classify(table: CommandTable, command: readonly (string | Uint8A
       `${name.toUpperCase()} would hold up everybody else`,
       streamReaders.has(name) ? 'GET streams/tail waits for entries' : undefined,
     )
-  return { name: own === undefined || !isContainer ? name : full, ...kindOf(name, own ?? info) }
-}
-
-function kindOf(name: string, { flags, categories }: CommandInfo): Pick<Classified, 'class' | 'writes'> {
-  const reads = flags.has('readonly')
-  if (categories.has('@scripting')) return { class: 'script', writes: !reads }
-  if (flags.has('admin') || categories.has('@admin')) return { class: 'admin', writes: !reads }
-  if (categories.has('@dangerous')) return { class: 'dangerous', writes: !reads && name !== 'info' }
-  if (flags.has('write') || publishing.has(name)) return { class: 'write', writes: true }
-  if (reads || harmless.has(name) || harmlessContainers.has(name)) return { class: 'read', writes: false }
-  return { class: 'admin', writes: true }
-}
-
-/** Long globs have crashed servers (CVE-2024-31228), and SCAN with a huge COUNT is KEYS. */
-function assertBounded(command: readonly (string | Uint8Array)[]): void {
-  const [name = '', part = ''] = command.slice(0, 2).map((word) => textOf(word).toLowerCase())
-  if (takesPattern.has(name) || takesPattern.has(`${name} ${part}`)) command.slice(1).forEach(assertShort)
-  if (scans.has(name)) {
-    // Behind the cursor, which stands behind the key.
-    const options = command.slice(name === 'scan' ? 2 : 3)
-    options.forEach((word, index) => {
-      const option = textOf(options[index - 1] ?? '').toLowerCase()
-      if (option === 'match') assertShort(word)
-      if (option === 'count' && !(Number(textOf(word)) <= maxScanCount))
-        throw invalid('command', `must have a COUNT of at most ${maxScanCount}`)
-    })
+  return {
+    name: own === undefined || !isContainer ? name : full,
+    ...kindOf(name, part, own ?? info),
+    isFast: (own ?? info).flags.has('fast'),
   }
 }
 
-function assertShort(pattern: string | Uint8Array): void {
-  if (Buffer.byteLength(pattern) > maxPatternBytes)
-    throw invalid('command', `must have patterns of at most ${maxPatternBytes} bytes`)
+function kindOf(name: string, part: string, { flags, categories }: CommandInfo): Pick<Classified, 'class' | 'writes'> {
+  const reads = flags.has('readonly')
+  if (kills.has(`${name} ${part}`)) return { class: 'admin', writes: true }
+  if (name === 'module') return { class: 'admin', writes: false }
+  if (categories.has('@scripting')) return { class: 'script', writes: !reads }
+  if (flags.has('admin') || categories.has('@admin')) return { class: 'admin', writes: !reads }
+  if (categories.has('@dangerous') || costly.has(name)) return { class: 'dangerous', writes: !reads && name !== 'info' }
+  if (flags.has('write') || publishing.has(name)) return { class: 'write', writes: true }
+  if (reads || harmless.has(name) || harmlessContainers.has(name)) return { class: 'read', writes: false }
+  return { class: 'admin', writes: true }
 }
 
 function neededRole({ class: kind, writes }: Classified, { allowScripts }: Caller): Role {
   if (kind === 'script') return allowScripts ? 'write' : 'admin'
   if (kind === 'dangerous' || kind === 'admin') return 'admin'
   return writes ? 'write' : 'read'
+}
+
+// Each setting stands before its value.
+function isSettable(command: readonly (string | Uint8Array)[]): boolean {
+  return command.slice(2).every((word, index) => index % 2 === 1 || settable.has(textOf(word).toLowerCase()))
 }
 
 // XREAD is flagged for what it does with BLOCK alone, which stands before STREAMS; a group may have that name too, so the last one counts.

@@ -6,6 +6,7 @@ import { type CommandTable, readCommandTable } from './command-table.ts'
 import type { BatchCommand } from '../wire/batch.ts'
 import type { Commands } from '../commands.ts'
 import { replyCode } from '../errors.ts'
+import { createReasons, type Explaining } from './reasons.ts'
 
 /** The server's own metadata of its commands; asked for where it matters, and again after ten minutes. */
 export type AskCommandTable = (call: Call) => Promise<CommandTable>
@@ -42,11 +43,13 @@ export function rememberCommandTable(commands: Commands): AskCommandTable {
 
 /**
  * Commands that refuse with `DB_READ_ONLY`, by the server's metadata and before anything is sent, what would write for a call or a database
- * that may only read. Where the metadata can not be had, all that is not said to read is refused.
+ * that may only read. Where the metadata can not be had, all that is not said to read is refused. They know what of the server's words may
+ * be repeated.
  */
-export function refusingWrites(commands: Commands, target: Target, table: AskCommandTable): Commands {
+export function refusingWrites(commands: Commands, target: Target, table: AskCommandTable): Explaining {
   const refused = (call: Call) => call.readOnly === true || target.config['readOnly'] === true
   return {
+    reasonOf: createReasons(target),
     send(call, effect, ...batch) {
       if (effect === 'reads' || !refused(call)) return commands.send(call, effect, ...batch)
       return refuse(call, batch).then(() => commands.send(call, effect, ...batch))
@@ -59,7 +62,9 @@ export function refusingWrites(commands: Commands, target: Target, table: AskCom
 
   async function refuse(call: Call, batch: readonly BatchCommand[]): Promise<void> {
     const known = await table(call).catch(() => undefined)
-    if (known === undefined || batch.some((command) => mayWrite(known, command))) assertMayWrite(target, call)
+    // Of nothing: whoever asks may write later, and is told so before anything is sent.
+    if (known === undefined || batch.length === 0 || batch.some((command) => mayWrite(known, command)))
+      assertMayWrite(target, call)
   }
 }
 

@@ -2,10 +2,10 @@ import type { Call } from '../../engine.ts'
 import type { BatchCommand } from '../wire/batch.ts'
 import type { Commands, Outcome } from '../commands.ts'
 
-// A number or a word, whatever the arguments and the value; SET but for its option GET.
+// A number or a word in a moment, whatever the arguments and the value; SET but for its option GET.
 const small: ReadonlySet<string> = new Set(
-  `append bitcount bitpos copy dbsize decr decrby del exists expire expireat expiretime getbit hdel hexists hincrby hlen hset hsetnx
-   hstrlen incr incrby linsert llen lpush lpushx lrem lset ltrim mset msetnx persist pexpire pexpireat pexpiretime pfadd ping psetex
+  `append dbsize decr decrby del exists expire expireat expiretime getbit hdel hexists hincrby hlen hset hsetnx
+   hstrlen incr incrby llen lpush lpushx lset ltrim mset msetnx persist pexpire pexpireat pexpiretime pfadd ping psetex
    pttl publish rename renamenx rpush rpushx sadd scard set setbit setex setnx setrange sismember smove spublish srem strlen time touch
    ttl type unlink xack xadd xdel xlen xtrim zadd zcard zcount zincrby zlexcount zrank zrem zremrangebylex zremrangebyrank
    zremrangebyscore zrevrank zscore`.split(/\s+/),
@@ -16,7 +16,7 @@ const ofOneKey: ReadonlySet<string> = new Set(
    zrangebylex zrangebyscore zrevrange zrevrangebylex zrevrangebyscore`.split(/\s+/),
 )
 // They make a value by more than the bytes of their arguments.
-const growing: ReadonlySet<string> = new Set(['copy', 'rename', 'renamenx', 'setbit', 'setrange'])
+const growing: ReadonlySet<string> = new Set(['rename', 'renamenx', 'setbit', 'setrange'])
 // In one piece, so that MEMORY USAGE is exact and no sample.
 const compact: ReadonlySet<string> = new Set(['embstr', 'int', 'intset', 'listpack', 'raw', 'ziplist'])
 const maxCommands = 100
@@ -54,8 +54,15 @@ export async function repliesFit(
   return bytes <= maxBytes
 }
 
+/** Whether a command is over in a moment though Redis does not call it fast: SET, DEL. */
+export function isBrief(name: string): boolean {
+  return small.has(name)
+}
+
 function isSmall([name, ...args]: BatchCommand): boolean {
   if (name === 'ping') return args.length === 0
+  // A server that is busy with a script takes no new connection that has to SELECT.
+  if (name === 'script' || name === 'function') return args.length === 1 && String(args[0]).toLowerCase() === 'kill'
   return small.has(name) && !(name === 'set' && args.slice(2).some((option) => isGet(option)))
 }
 

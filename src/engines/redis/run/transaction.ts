@@ -1,8 +1,9 @@
-import { ApiError, withOptions } from '../../../errors.ts'
+import { ApiError, invalid, withOptions } from '../../../errors.ts'
 import type { Call } from '../../engine.ts'
 import type { BatchCommand, Reply } from '../wire/batch.ts'
 import type { Commands, Lanes, Outcome } from '../commands.ts'
-import { notRedis, replyCode } from '../errors.ts'
+import { notRedis, replyCode, translate } from '../errors.ts'
+import { explained } from './reasons.ts'
 import type { Allowed } from './run.ts'
 import { type RedisValue, toArgument, toBytes } from '../values.ts'
 
@@ -16,16 +17,24 @@ export type Watched =
 export interface Transactions {
   /**
    * Runs all commands or none, as one; each result with its error in place. `DB_CONFLICT` where a watched key is not as it must be, or
-   * changed meanwhile; a command that Redis does not take at all is refused with its `index` in `details`. Nothing ran then.
+   * changed meanwhile; a command that Redis does not take at all is refused with its `index` in `details`; `VALIDATION_FAILED` where many of
+   * them are long, for all others wait until the last has run. Nothing ran then.
    */
   transact(commands: Allowed, watched: readonly Watched[], call: Call): Promise<readonly Outcome[]>
 }
 
-export function createTransactions({ alone }: Lanes): Transactions {
+const maxWalks = 32
+
+export function createTransactions({ shared, alone }: Lanes): Transactions {
   let mayBegin = false
   return {
-    transact: (allowed, watched, call) =>
-      alone(call, async (commands) => {
+    async transact(allowed, watched, call) {
+      if (allowed.walks > maxWalks)
+        throw invalid(
+          'commands',
+          `must have at most ${maxWalks} that Redis does not call fast; POST pipeline takes more`,
+        )
+      return await alone(call, async (commands) => {
         // Behind a MULTI that the user's ACL refuses, each command would run for itself.
         if (!mayBegin) await commands.send(call, 'reads', ['multi'], ['discard'])
         mayBegin = true
@@ -34,10 +43,13 @@ export function createTransactions({ alone }: Lanes): Transactions {
         const [begun, ...outcomes] = await commands.each(call, effect, ['multi'], ...allowed.batch, ['exec'])
         mayBegin = begun !== undefined && 'reply' in begun
         if (!mayBegin) throw notBegun()
-        return resultsOf(outcomes)
-      }),
+        return resultsOf(outcomes, (error, index) => explained(shared, error, allowed.names[index] ?? ''))
+      })
+    },
   }
 }
+
+type Explain = (error: Error, index: number) => Error
 
 function notBegun(): ApiError {
   const message =
@@ -87,24 +99,27 @@ function replyOf(outcome: Outcome | undefined): Reply | undefined {
   throw outcome.error
 }
 
-function resultsOf(outcomes: readonly Outcome[]): readonly Outcome[] {
+function resultsOf(outcomes: readonly Outcome[], explain: Explain): readonly Outcome[] {
   const queued = outcomes.slice(0, -1)
   const refused = queued.findIndex((outcome) => 'error' in outcome)
   const exec = outcomes.at(-1)
   if (exec === undefined) throw notRedis()
-  if ('error' in exec) throw refusal(exec.error, queued[refused], refused)
+  if ('error' in exec) throw refusal(exec.error, queued[refused], refused, explain)
   if (exec.reply === null)
     throw new ApiError('DB_CONFLICT', 'A watched key was changed meanwhile; nothing ran. Try again.', {
       retryable: true,
       details: { reason: 'changed' },
     })
   if (!Array.isArray(exec.reply)) throw notRedis()
-  return (exec.reply as readonly Reply[]).map((reply) => ({ reply }))
+  return (exec.reply as readonly Reply[]).map((reply, index) =>
+    reply instanceof Error ? { error: explain(translate(reply), index) } : { reply },
+  )
 }
 
-function refusal(exec: Error, outcome: Outcome | undefined, index: number): Error {
-  if (outcome === undefined || !('error' in outcome) || !(outcome.error instanceof ApiError)) return exec
-  const { error } = outcome
+function refusal(exec: Error, outcome: Outcome | undefined, index: number, explain: Explain): Error {
+  if (outcome === undefined || !('error' in outcome)) return explain(exec, -1)
+  const error = explain(outcome.error, index)
+  if (!(error instanceof ApiError)) return exec
   const options = { details: { ...(error.details as object | undefined), index } }
   if (error.code !== 'DB_QUERY_ERROR') return withOptions(error, options)
   return new ApiError('DB_QUERY_ERROR', `Redis refused command ${index}, and nothing ran.`, {

@@ -13,7 +13,8 @@ export function infoOf(sections: Record<string, Record<string, string>>): Server
     size_bytes: number(memory['used_memory']),
     role: sections['replication']?.['role'] ?? null,
     engine: {
-      mode: server['redis_mode'] ?? null,
+      // Valkey's name of it.
+      mode: server['redis_mode'] ?? server['server_mode'] ?? null,
       maxmemory_bytes: number(memory['maxmemory']),
       maxmemory_policy: memory['maxmemory_policy'] ?? null,
       connected_clients: number(sections['clients']?.['connected_clients']),

@@ -1,11 +1,13 @@
 import type { Call } from '../../engine.ts'
 import type { Reply } from '../wire/batch.ts'
-import type { Lanes } from '../commands.ts'
 import { notRedis } from '../errors.ts'
+import { refuseMissing } from '../topology/cluster-primaries.ts'
 import { type Encoding, fromBytes, type RedisValue } from '../values.ts'
+import { type Everywhere, inTurn, type OfNode } from './in-turn.ts'
 
 /** A command that took long. Redis itself cuts long arguments off and leaves passwords out. */
-export interface SlowCommand {
+export interface SlowCommand extends OfNode {
+  /** Counted by each server for itself. */
   readonly id: number
   /** In seconds since 1970. */
   readonly timestamp: number
@@ -16,27 +18,28 @@ export interface SlowCommand {
   readonly client_name?: string
 }
 
-/** Commands that took longer than `slowlog-log-slower-than`, of all databases of the server. */
-export interface Slowlog {
-  /** The newest `count`, the newest first, and how many are kept. */
-  slowest(count: number, encoding: Encoding, call: Call): Promise<{ entries: readonly SlowCommand[]; kept: number }>
-  /** Forgets all of them. */
-  resetSlowest(call: Call): Promise<void>
+/** The newest `count` of all servers, the newest first, and how many they keep: commands that took longer than `slowlog-log-slower-than`. */
+export async function slowest(
+  all: Everywhere,
+  count: number,
+  encoding: Encoding,
+  call: Call,
+): Promise<{ readonly entries: readonly SlowCommand[]; readonly kept: number }> {
+  let newest: readonly SlowCommand[] = []
+  const kept = await inTurn(all, call, async (commands, of) => {
+    const [entries, length] = await commands.send(call, 'reads', ['slowlog', 'get', String(count)], ['slowlog', 'len'])
+    if (!Array.isArray(entries)) throw notRedis()
+    const more = (entries as readonly Reply[]).map((entry) => ({ ...slowCommand(entry, encoding), ...of }))
+    newest = [...newest, ...more].toSorted((one, other) => other.timestamp - one.timestamp).slice(0, count)
+    return Number(length)
+  })
+  return { entries: newest, kept: kept.reduce((sum, each) => sum + each, 0) }
 }
 
-export function createSlowlog({ shared, alone }: Lanes): Slowlog {
-  return {
-    async slowest(count, encoding, call) {
-      const [entries, kept] = await alone(call, (commands) =>
-        commands.send(call, 'reads', ['slowlog', 'get', String(count)], ['slowlog', 'len']),
-      )
-      if (!Array.isArray(entries)) throw notRedis()
-      return { entries: (entries as readonly Reply[]).map((entry) => slowCommand(entry, encoding)), kept: Number(kept) }
-    },
-    async resetSlowest(call) {
-      await shared.send(call, 'writes', ['slowlog', 'reset'])
-    },
-  }
+/** Forgets those of all servers. Throws before it begins where one can not be reached. */
+export async function resetSlowest(all: Everywhere, call: Call): Promise<void> {
+  refuseMissing(all.missing)
+  await inTurn(all, call, (commands) => commands.send(call, 'writes', ['slowlog', 'reset']))
 }
 
 function slowCommand(reply: Reply, encoding: Encoding): SlowCommand {

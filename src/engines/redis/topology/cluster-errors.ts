@@ -22,13 +22,26 @@ export function redirectOf(outcome: Outcome | undefined, from: HostPort): Redire
   return place && { kind: code === 'MOVED' ? 'moved' : 'ask', slot: Number(slot), place }
 }
 
-/** A node could not be reached while others may be: what only the owner can mend stays as it is. */
+/** Whether a node knows nobody who serves the slot: there is nobody, or it was taken out of the cluster. */
+export function isUnserved(outcome: Outcome | undefined): boolean {
+  return outcome !== undefined && 'error' in outcome && replyCode(outcome.error.cause) === 'CLUSTERDOWN'
+}
+
+/**
+ * A node could not be reached while others may be, which is no failure of the database; `details.reason` says why where that is known. What
+ * only the owner can mend stays as it is.
+ */
 export function nodeAway(cause: unknown): unknown {
   if (cause instanceof ApiError && (cause.code === 'TARGET_NOT_ALLOWED' || cause.code === 'DB_INVALID_CREDENTIALS'))
     return cause
-  return new ApiError('DB_UNAVAILABLE', 'The node of the cluster that has this key can not be reached. Try again.', {
-    cause,
-  })
+  const message = 'The node of the cluster that has this key can not be reached. Try again.'
+  const reason = reasonOf(cause)
+  return new ApiError('DB_UNAVAILABLE', message, { cause, ...(reason === undefined ? {} : { details: { reason } }) })
+}
+
+function reasonOf(error: unknown): unknown {
+  if (!(error instanceof ApiError) || typeof error.details !== 'object' || error.details === null) return undefined
+  return 'reason' in error.details ? error.details.reason : undefined
 }
 
 /** A slot that is on its way, or that the nodes do not agree on. */

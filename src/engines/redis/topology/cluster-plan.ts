@@ -36,7 +36,10 @@ const everywhere = new Map<string, Merge>([
   ['flushdb', first],
   ['keys', concat],
   ['script load', first],
+  ['config set', first],
+  ['latency reset', sum],
 ])
+const withSubcommand: ReadonlySet<string> = new Set(['script', 'config', 'latency'])
 
 /** Splits a command for the primaries of a cluster. Throws `DB_QUERY_ERROR` for a SCAN cursor that is none of ours. */
 export function planOf(command: BatchCommand, primaries: () => readonly Primary[]): Plan {
@@ -60,7 +63,7 @@ export function goesEverywhere([name, first]: BatchCommand): boolean {
 }
 
 function fullName(name: string, first: string | Buffer | undefined): string {
-  return name === 'script' ? `script ${String(first).toLowerCase()}` : name
+  return withSubcommand.has(name) ? `${name} ${String(first).toLowerCase()}` : name
 }
 
 const ownCursor = /^(\d{1,20})@((?:[0-9a-f]{8})+)$/

@@ -2,7 +2,7 @@ import { timedOut } from '../../dial-errors.ts'
 import { type Call, untilAborted } from '../../engine.ts'
 import type { HostPort } from '../../srv.ts'
 import type { BatchCommand } from '../wire/batch.ts'
-import { movingSlot, nodeAway, redirectOf } from './cluster-errors.ts'
+import { isUnserved, movingSlot, nodeAway, redirectOf } from './cluster-errors.ts'
 import type { Nodes } from './cluster-nodes.ts'
 import { goesEverywhere, planOf, type Task } from './cluster-plan.ts'
 import type { ClusterState } from './cluster-state.ts'
@@ -109,11 +109,11 @@ export function createRouter(cluster: ClusterState, nodes: Nodes): Commands {
   /** Directs those anew that met the wrong node, or none. */
   async function misdirected(call: Call, tasks: readonly Sent[]): Promise<readonly Sent[]> {
     const redirects = tasks.map(({ outcome, to }) => redirectOf(outcome, to))
-    if (redirects.some((redirect) => redirect?.kind === 'moved') || tasks.some(isUnsent)) await refreshed('wrong', call)
+    if (redirects.some((redirect) => redirect?.kind === 'moved') || tasks.some(isAstray)) await refreshed('wrong', call)
     return tasks.filter((task, index) => {
       const redirect = redirects[index]
       if (redirect?.kind === 'moved') cluster.learn(redirect.slot, redirect.place)
-      const to = redirect?.place ?? (isUnsent(task) ? elsewhere(task) : undefined)
+      const to = redirect?.place ?? (isAstray(task) ? elsewhere(task) : undefined)
       if (to === undefined) return false
       task.tried.push(task.to)
       Object.assign(task, { to, asking: redirect?.kind === 'ask' })
@@ -130,6 +130,7 @@ export function createRouter(cluster: ClusterState, nodes: Nodes): Commands {
   }
 }
 
-function isUnsent({ failure }: Sent): boolean {
-  return failure?.reached === false
+/** Whether it ran nowhere, as nobody was reached, or a node that knows of no owner of the slot. */
+function isAstray({ failure, outcome }: Sent): boolean {
+  return failure?.reached === false || isUnserved(outcome)
 }

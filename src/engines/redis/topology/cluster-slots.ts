@@ -31,8 +31,8 @@ export function readSlotMap(reply: Reply | undefined, announcer: HostPort): Slot
   const owners: (HostPort | undefined)[] = Array.from({ length: slotCount })
   for (const range of reply as readonly Reply[]) {
     const [from, to, primary] = Array.isArray(range) ? (range as readonly Reply[]) : []
-    const [host, port, id] = Array.isArray(primary) ? (primary as readonly Reply[]) : []
-    const place = announcedPlace(host, port, announcer)
+    const [host, port, id, more] = Array.isArray(primary) ? (primary as readonly Reply[]) : []
+    const place = announcedPlace(isUnnamed(host) ? addressIn(more) : host, port, announcer)
     const [first, last] = [Number(from), Number(to)]
     if (place === undefined || !(first >= 0 && last < slotCount)) continue
     const name = id instanceof Buffer ? id.toString('latin1').slice(0, 8) : ''
@@ -43,6 +43,18 @@ export function readSlotMap(reply: Reply | undefined, announcer: HostPort): Slot
     for (let slot = first; slot <= last; slot++) owners[slot] = known.place
   }
   return { primaries: [...primaries.values()].sort((one, other) => (one.id < other.id ? -1 : 1)), owners }
+}
+
+// What a node is called of which the others have not heard its name yet, where they announce names.
+function isUnnamed(host: Reply | undefined): boolean {
+  return host instanceof Buffer && host.equals(Buffer.from('?'))
+}
+
+/** The address of a node that is announced by another name, among the names and values that Redis 7 adds. */
+function addressIn(more: Reply | undefined): Reply | undefined {
+  if (!Array.isArray(more)) return undefined
+  const at = (more as readonly Reply[]).findIndex((name) => name instanceof Buffer && name.equals(Buffer.from('ip')))
+  return at === -1 ? undefined : (more as readonly Reply[])[at + 1]
 }
 
 // Before Redis 4 there is no id in the reply.

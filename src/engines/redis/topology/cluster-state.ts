@@ -83,14 +83,19 @@ export function createClusterState(seeds: readonly HostPort[], answered: HostPor
   async function find(): Promise<void> {
     const places = [fallback, ...(map?.primaries.map(({ place }) => place) ?? []), ...seeds]
     const distinct = new Map(places.map((place) => [placeKey(place), place]))
+    let outsider: readonly [SlotMap, HostPort] | undefined
     for (const place of distinct.values()) {
       try {
-        return adopt(await ask(place), place)
+        const told = await ask(place)
+        if (told === undefined || told.primaries.length > 0) return adopt(told, place)
+        // One that was taken out of the cluster knows of no slots.
+        outsider ??= [told, place]
       } catch {
         // The next one may know.
       }
     }
-    lost = true
+    if (outsider) adopt(...outsider)
+    else lost = true
   }
 
   function adopt(told: SlotMap | undefined, place: HostPort): void {

@@ -2,7 +2,7 @@ import { type Call, untilAborted } from '../../engine.ts'
 import type { HostPort } from '../../srv.ts'
 import type { BatchCommand } from '../wire/batch.ts'
 import type { Channel } from '../wire/channel.ts'
-import { crossSlot, movingSlot, nodeAway, type Redirect, redirectOf } from './cluster-errors.ts'
+import { crossSlot, isUnserved, movingSlot, nodeAway, type Redirect, redirectOf } from './cluster-errors.ts'
 import type { Nodes } from './cluster-nodes.ts'
 import { slotOf } from './cluster-slots.ts'
 import type { ClusterState } from './cluster-state.ts'
@@ -45,6 +45,7 @@ export function createTransactions(cluster: ClusterState, nodes: Nodes): Transac
       const outcomes = await channel.commands.each(call, effect, ...batch)
       const redirect = redirectIn(outcomes, place)
       if (redirect === undefined) {
+        if (outcomes.some(isUnserved)) void cluster.refresh('wrong')
         note(batch, outcomes, slot, channel)
         return outcomes
       }

@@ -5,6 +5,7 @@ import type { Target } from '../../target.ts'
 import { type Channel, type Link, openChannel } from '../wire/channel.ts'
 import { nodeAway } from './cluster-errors.ts'
 import { createNodes, type Nodes } from './cluster-nodes.ts'
+import { anyPrimary, openPrimaries } from './cluster-primaries.ts'
 import { createRouter } from './cluster-router.ts'
 import { readSlotMap, slotOfKey, type SlotMap } from './cluster-slots.ts'
 import { type ClusterState, createClusterState } from './cluster-state.ts'
@@ -12,29 +13,30 @@ import type { Commands } from '../commands.ts'
 import { replyCode } from '../errors.ts'
 import type { Topology } from './topology.ts'
 
-/** Connects to the first of the seeds that answers, and learns the cluster from it; its other nodes are dialled when they are needed. */
+/** Connects to the first of the seeds that knows of slots, and learns the cluster from it; its other nodes are dialled when they are needed. */
 export async function openCluster(
   target: Target,
   limits: Limits,
   call: Call,
   seeds: readonly HostPort[],
 ): Promise<Topology> {
-  const [seed, channel] = await openSeed(target, limits, call, seeds)
+  const { seed, channel, map } = await openSeed(target, limits, call, seeds)
   const nodes = createNodes(target, limits, [seed, channel])
   const cluster = createClusterState(seeds, seed, async (place) => {
     using limit = callWithin(limits.connectTimeoutMs)
     return await askMap((await nodes.at(place, limit)).commands, place, limit)
   })
-  try {
-    cluster.adopt(await askMap(channel.commands, seed, call), seed)
-  } catch (error) {
-    void nodes.close()
-    throw error
-  }
+  cluster.adopt(map, seed)
   return {
     shared: linkOf(cluster, nodes),
     isCluster: true,
-    open: async () => linkOf(cluster, createNodes(target, limits)),
+    anyServer: (calling) => anyPrimary(cluster, nodes, calling),
+    async open() {
+      const own = createNodes(target, limits)
+      return Object.assign(linkOf(cluster, own), {
+        servers: (calling: Call) => openPrimaries(cluster, own, calling),
+      })
+    },
     dedicated(calling, key) {
       const place = key === undefined ? cluster.anyPlace(nodes.open()) : cluster.ownerOf(slotOfKey(key))
       return openChannel(target, limits, calling, place).catch((error: unknown) => {
@@ -60,23 +62,44 @@ function linkOf(cluster: ClusterState, nodes: Nodes): Link {
   }
 }
 
-async function openSeed(
-  target: Target,
-  limits: Limits,
-  call: Call,
-  seeds: readonly HostPort[],
-): Promise<readonly [HostPort, Channel]> {
+interface Answered {
+  readonly seed: HostPort
+  readonly channel: Channel
+  /** `undefined` where the user may not ask for it. */
+  readonly map: SlotMap | undefined
+}
+
+async function openSeed(target: Target, limits: Limits, call: Call, seeds: readonly HostPort[]): Promise<Answered> {
   let failure: unknown
+  let outsider: Answered | undefined
   for (const [index, seed] of seeds.entries()) {
     using share = callWithin(remainingMs(call) / (seeds.length - index), call.signal)
     const dialling: Call = { signal: share.signal, deadline: share.deadline, ...(call.stage && { stage: call.stage }) }
     try {
-      return [seed, await openChannel(target, limits, dialling, seed)]
+      const answered = await openNode(target, limits, dialling, seed)
+      // One that was taken out of the cluster answers, and knows of no slots.
+      if (answered.map === undefined || answered.map.primaries.length > 0) {
+        void outsider?.channel.close()
+        return answered
+      }
+      if (outsider) void answered.channel.close()
+      outsider ??= answered
     } catch (error) {
       failure = error
     }
   }
+  if (outsider) return outsider
   throw failure
+}
+
+async function openNode(target: Target, limits: Limits, call: Call, seed: HostPort): Promise<Answered> {
+  const channel = await openChannel(target, limits, call, seed)
+  try {
+    return { seed, channel, map: await askMap(channel.commands, seed, call) }
+  } catch (error) {
+    void channel.close()
+    throw error
+  }
 }
 
 // Not by CLUSTER SHARDS, which Redis has since 7.

@@ -2,13 +2,14 @@ import { createHash } from 'node:crypto'
 import { ApiError } from '../../../errors.ts'
 import type { Call, Limits } from '../../engine.ts'
 import type { BatchCommand, Reply } from '../wire/batch.ts'
-import type { Commands } from '../commands.ts'
+import type { Commands, Outcome } from '../commands.ts'
 import { matchesGlob } from './hash-glob.ts'
-import { type CappedValue, capped, itemTooLarge, leftOut, withinAnswer } from './hash-values.ts'
-import { goOn } from '../keyspace/scan-loop.ts'
+import { type CappedValue, capped, leftOut, withinAnswer } from './hash-values.ts'
+import { goOn } from '../keyspace/turns.ts'
+import { scanRound } from './scan-round.ts'
 import { bytesIn, listIn, pairsIn, textIn } from '../replies.ts'
 import { type Encoding, fromBytes, type RedisValue, toArgument } from '../values.ts'
-import { noSuchKey, isTooLarge } from '../errors.ts'
+import { noSuchKey, replyCode, replyTooLarge } from '../errors.ts'
 
 /** Where a page begins: at a cursor of HSCAN, or behind a place in the order of the fields' bytes, which is base64. */
 export type HashPosition = { readonly scan: string } | { readonly after: string }
@@ -27,7 +28,8 @@ export interface HashPageRequest {
 }
 
 export interface HashEntry extends CappedValue {
-  readonly field: RedisValue
+  /** `null`: one or some fields that are too large to be read. */
+  readonly field: RedisValue | null
   /** Where the server keeps one for each field; null never expires. */
   readonly ttl_ms?: number | null
 }
@@ -48,14 +50,13 @@ const maxItems = 1_000
 const maxRounds = 100
 const maxScanMs = 250
 const minScanned = 100
-const nextTooLarge = 'The next field is larger than a reply may be. Read others by field or by pattern.'
 // The rest of a page is not worth an HSCAN of its own, which may answer more than was asked for.
 const fullShare = 0.9
 const maxPlace = 256
 // HSCAN answers them whole, whatever COUNT says.
 const wholeEncodings: ReadonlySet<string> = new Set(['listpack', 'listpackex', 'ziplist', 'zipmap'])
 
-/** A page of fields; `NOT_FOUND`, `RESULT_TOO_LARGE` where not even one bucket fits, `DB_CONFLICT` where a sorted hash outgrew sorting. */
+/** A page of fields; `NOT_FOUND`, `RESULT_TOO_LARGE` where a smaller share may fit, `DB_CONFLICT` where a sorted hash outgrew sorting. */
 export async function readHashPage(
   commands: Commands,
   limits: Limits,
@@ -81,14 +82,22 @@ export async function readHashPage(
   if (isSorted && !isWhole && length > sortableLength)
     throw new ApiError('DB_CONFLICT', 'The hash has grown a lot since its first page. Begin again without a cursor.')
   const read = isSorted ? sortedPage : scannedPage
-  const { fields, next } = await read(commands, limits, { ...request, key, each: bytes / length }, call)
-  return { entries: await describe(commands, { ...request, key }, fields, call), next, length }
+  const { fields, passed, next } = await read(commands, limits, { ...request, key, each: bytes / length }, call)
+  const entries = await describe(commands, { ...request, key }, fields, call)
+  return { entries: passed ? [...entries, { field: null, value: null, truncated: true }] : entries, next, length }
+}
+
+/** `passed`: behind them stands what is too large to be read. */
+interface Read {
+  readonly fields: readonly Field[]
+  readonly passed?: true
+  readonly next: HashPosition | null
 }
 
 type Reading = Omit<HashPageRequest, 'key'> & { readonly key: string | Buffer; readonly each: number }
 
 /** By names alone, then sizes, then the values that fit: no large value is ever read. */
-async function sortedPage(commands: Commands, limits: Limits, request: Reading, call: Call) {
+async function sortedPage(commands: Commands, limits: Limits, request: Reading, call: Call): Promise<Read> {
   const { key, position, count, encoding } = request
   const [reply] = await commands.send(call, 'reads', ['hkeys', key])
   const pattern = request.pattern === undefined ? undefined : Buffer.from(request.pattern)
@@ -146,38 +155,39 @@ async function readValues(
 }
 
 /** By HSCAN, whose replies hold the values: COUNT follows from what a field takes on the average. */
-async function scannedPage(commands: Commands, limits: Limits, request: Reading, call: Call) {
+async function scannedPage(commands: Commands, limits: Limits, request: Reading, call: Call): Promise<Read> {
   const { key, pattern, count, share, position, encoding } = request
-  const match = pattern === undefined ? [] : ['MATCH', pattern]
   const affordable = Math.max(1, Math.floor(limits.maxResponseBytes / 2 / Math.max(1, request.each)))
   const until = performance.now() + maxScanMs
   let cursor = position !== undefined && 'scan' in position ? position.scan : '0'
   let found = new Map<string, Field>()
-  let most = Math.max(1, Math.floor(Math.min(affordable, maxItems) / share))
+  let most = share > 1 && share >= count ? 1 : Math.max(1, Math.floor(Math.min(affordable, maxItems) / share))
   for (let round = 0; round < maxRounds && (round === 0 || performance.now() < until); round++) {
     if (round > 0) goOn(call)
     const missing = Math.max(1, Math.floor((count - found.size) * fullShare))
     const asked = Math.min(most, pattern === undefined ? missing : Math.max(missing, minScanned))
-    const command: BatchCommand = ['hscan', key, cursor, ...match, 'COUNT', String(asked)]
-    const [reply] = await commands.send(call, 'reads', command).catch((error: unknown) => {
-      throw asked === 1 && isTooLarge(error) ? itemTooLarge(nextTooLarge, error) : error
-    })
-    const [next, items] = listIn(reply)
+    const { next, items } = await scanRound(commands, { command: 'hscan', key, cursor, pattern, count: asked }, call)
+    const behind = next === '0' ? null : { scan: next }
+    if (items === null) {
+      if (found.size > 0) throw replyTooLarge()
+      return { fields: [], passed: true, next: behind }
+    }
     const all = new Map(found)
-    for (const [name, value] of pairsIn(listIn(items)))
+    for (const [name, value] of pairsIn(items))
       all.set(name.toString('latin1'), [name, capped(value, limits.maxValueBytes, encoding)])
     const fields = [...all.values()]
     const fitting = withinAnswer(fields, limits.maxResponseBytes, (field) => inJson(field, encoding))
     if (fitting.length < fields.length || fields.length > maxItems) {
       // They come again with the next page.
       if (found.size > 0) break
-      if (asked === 1) throw itemTooLarge(nextTooLarge)
+      if (asked === 1) return { fields: fitting.slice(0, maxItems), passed: true, next: behind }
       most = asked >> 1
       continue
     }
     found = all
-    cursor = textIn(next)
-    if (cursor === '0' || found.size >= count * fullShare) break
+    cursor = next
+    // Where a reply was too large, another may be as well, which ends the connection: the TTLs are still to be read on it.
+    if (cursor === '0' || (share > 1 && found.size > 0) || found.size >= count * fullShare) break
   }
   return { fields: [...found.values()], next: cursor === '0' ? null : { scan: cursor } }
 }
@@ -192,21 +202,31 @@ async function describe(
   const entries = fields.map(([name, value]): HashEntry => ({ field: fromBytes(name, encoding), ...value }))
   if (!fieldTtls || fields.length === 0) return entries
   const names = fields.map(([name]) => name)
-  const [reply] = await commands.send(call, 'reads', ['hpttl', key, 'FIELDS', String(names.length), ...names])
-  const ttls = listIn(reply).map(Number)
-  return entries.map((entry, index) => ({ ...entry, ttl_ms: ttlOfField(ttls[index]) }))
+  const [outcome] = await commands.each(call, 'reads', ['hpttl', key, 'FIELDS', String(names.length), ...names])
+  const ttls = ttlsIn(outcome)
+  if (ttls === undefined) return entries
+  return entries.flatMap((entry, index) => (ttls[index] === undefined ? [] : { ...entry, ttl_ms: ttls[index] }))
 }
 
-/** The reply of HPTTL: -1 no expiry, -2 no field. */
-export function ttlOfField(ttl = -1): number | null {
-  return ttl < 0 ? null : ttl
+/**
+ * The reply of HPTTL: null for a field that never expires, `undefined` for one that has expired meanwhile. `undefined` in place of all where
+ * the user may not ask for them.
+ */
+export function ttlsIn(outcome: Outcome | undefined): readonly (number | null | undefined)[] | undefined {
+  if (outcome === undefined) return undefined
+  if ('error' in outcome) {
+    if (replyCode(outcome.error.cause) === 'NOPERM') return undefined
+    throw outcome.error
+  }
+  // -1 no expiry, -2 no field.
+  return listIn(outcome.reply).map((ttl) => (Number(ttl) === -2 ? undefined : Number(ttl) < 0 ? null : Number(ttl)))
 }
 
 function inJson([name, value]: Field, encoding: Encoding): readonly unknown[] {
   return [fromBytes(name, encoding), value]
 }
 
-function replyOf(outcome: { readonly reply: Reply } | { readonly error: Error } | undefined): Reply | undefined {
+export function replyOf(outcome: Outcome | undefined): Reply | undefined {
   if (outcome === undefined || 'reply' in outcome) return outcome?.reply
   throw outcome.error
 }

@@ -29,14 +29,9 @@ export function withinAnswer<T>(items: readonly T[], maxBytes: number, valuesOf:
   return items.slice(0, end === -1 ? items.length : end)
 }
 
-/** That one item alone is larger than a reply may be, so that asking for fewer is of no use. */
-export function itemTooLarge(message: string, cause?: unknown): ApiError {
-  return new ApiError('RESULT_TOO_LARGE', message, { cause, details: { reason: 'item' } })
-}
-
 /**
  * Does work that reads up to `count` items, and for an eighth of them each time their reply was too large. That costs the connection it was
- * read on, so the work must take another each time.
+ * read on, so the work must take another each time. With `details` one item alone was, and fewer are of no use.
  */
 export async function withFewer<T>(count: number, work: (share: number) => Promise<T>): Promise<T> {
   for (let share = 1; ; share *= 8) {

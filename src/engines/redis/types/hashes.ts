@@ -2,7 +2,7 @@ import { ApiError } from '../../../errors.ts'
 import type { Call, Limits } from '../../engine.ts'
 import type { BatchCommand } from '../wire/batch.ts'
 import type { Lanes } from '../commands.ts'
-import { type HashEntry, type HashPage, type HashPageRequest, readHashPage, ttlOfField } from './hash-pages.ts'
+import { type HashEntry, type HashPage, type HashPageRequest, readHashPage, replyOf, ttlsIn } from './hash-pages.ts'
 import { capped, leftOut } from './hash-values.ts'
 import { bytesIn, listIn } from '../replies.ts'
 import { fromBytes, type RedisValue, toArgument, toBytes } from '../values.ts'
@@ -85,10 +85,11 @@ export function createHashes(lanes: Lanes, limits: Limits): Hashes {
       ['hstrlen', key, field],
     ]
     if (fieldTtls) about.push(['hpttl', key, 'FIELDS', '1', field])
-    const [length, isThere, length_, ttls] = await shared.send(call, 'reads', ...about)
-    if (Number(length) === 0) throw noSuchKey()
-    if (Number(isThere) === 0) throw noSuchField()
-    const size = Number(length_)
+    const outcomes = await shared.each(call, 'reads', ...about)
+    const [length, isThere, size] = outcomes.slice(0, 3).map((outcome) => Number(replyOf(outcome)))
+    if (length === undefined || size === undefined || length === 0) throw noSuchKey()
+    const ttls = ttlsIn(outcomes[3])
+    if (isThere === 0 || (ttls !== undefined && ttls[0] === undefined)) throw noSuchField()
     const get: BatchCommand = ['hget', key, field]
     const read = async () => {
       if (size > limits.maxValueBytes) return leftOut(size)
@@ -99,8 +100,7 @@ export function createHashes(lanes: Lanes, limits: Limits): Hashes {
       return capped(bytesIn(value), limits.maxValueBytes, encoding)
     }
     const entry: HashEntry = { field: fromBytes(toBytes(wanted), encoding), ...(await read()) }
-    if (!fieldTtls) return { entry, length: Number(length) }
-    return { entry: { ...entry, ttl_ms: ttlOfField(Number(listIn(ttls)[0])) }, length: Number(length) }
+    return { entry: ttls?.[0] === undefined ? entry : { ...entry, ttl_ms: ttls[0] }, length }
   }
 
   async function edit(request: HashEdit, call: Call): Promise<HashEdited> {

@@ -1,3 +1,5 @@
+import type { CutMark } from '../replies.ts'
+
 /** Where a page goes on, for a cursor to carry: what the page before gave as `next`. Empty is the beginning. */
 export type Position = readonly string[]
 
@@ -24,4 +26,9 @@ export function pageByName<T>(
   const name = nameOf(end)
   const isKept = name.length > 0 && name.length <= maxCursorBytes
   return { page, next: isKept ? [name.toString('base64')] : ['', String(start + count)] }
+}
+
+/** Says of a member that nothing of it is there; its size is known where it was read. */
+export function leftOutMark(member?: Buffer): CutMark {
+  return { truncated: true, ...(member === undefined ? {} : { size_bytes: member.length }) }
 }

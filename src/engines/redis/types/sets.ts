@@ -1,9 +1,9 @@
 import { ApiError } from '../../../errors.ts'
 import type { Call, Limits } from '../../engine.ts'
 import type { Commands, Lanes } from '../commands.ts'
-import type { Position } from './set-pages.ts'
+import { leftOutMark, type Position } from './set-pages.ts'
 import { bytesIn, cut, type CutMark, listIn } from '../replies.ts'
-import { scanMembers } from './set-scan.ts'
+import { type MemberScan, scanMembers } from './set-scan.ts'
 import { type Encoding, type RedisValue, toArgument } from '../values.ts'
 import { noSuchKey } from '../errors.ts'
 
@@ -11,16 +11,23 @@ export interface SetMember extends CutMark {
   readonly member: RedisValue
 }
 
+/** What stands for a member that is too large to be answered; without a size, for one or some that are too large to be read. */
+export interface LeftOutMember extends CutMark {
+  readonly member: null
+}
+
 export interface SetPageRequest {
   readonly key: RedisValue
   readonly pattern?: string | undefined
   readonly count: number
+  /** Reads a part of `count` at once; see `withFewer`. */
+  readonly share: number
   readonly position: Position
   readonly encoding: Encoding
 }
 
 export interface SetPage {
-  readonly data: readonly SetMember[]
+  readonly data: readonly (SetMember | LeftOutMember)[]
   /** Members of the whole set. */
   readonly length: number
   /** `null` after the last page. */
@@ -29,7 +36,7 @@ export interface SetPage {
 
 /** Sets. Where a key is absent, reads throw `NOT_FOUND` and removals remove nothing. */
 export interface Sets {
-  /** A page by SSCAN, a few more than `count` at times. */
+  /** A page by SSCAN, a few more than `count` at times; `RESULT_TOO_LARGE` may be asked again for a smaller share. */
   page(request: SetPageRequest, call: Call): Promise<SetPage>
   /** A page of this one member, or of none. */
   find(key: RedisValue, member: RedisValue, encoding: Encoding, call: Call): Promise<SetPage>
@@ -47,17 +54,25 @@ export interface Sets {
 
 const popRounds = 3
 
-export function createSets({ shared, alone }: Lanes, { maxValueBytes }: Limits): Sets {
+export function createSets({ shared, alone }: Lanes, { maxValueBytes, maxResponseBytes }: Limits): Sets {
   return {
     page({ key, encoding, ...request }, call) {
       const name = toArgument(key)
       return alone(call, async (commands) => {
-        const [[length], { elements, next }] = await Promise.all([
+        const scan: MemberScan<SetMember | LeftOutMember> = {
+          ...request,
+          command: 'sscan',
+          key: name,
+          maxBytes: maxResponseBytes,
+          read: ([member]) => toMember(member, encoding),
+          leftOut: (element) => ({ member: null, ...leftOutMark(element?.[0]) }),
+        }
+        const [[length], page] = await Promise.all([
           commands.send(call, 'reads', ['scard', name]),
-          scanMembers(commands, { command: 'sscan', key: name, ...request }, call),
+          scanMembers(commands, scan, call),
         ])
         if (length === '0') throw noSuchKey()
-        return { data: elements.map(([member]) => toMember(member, encoding)), length: Number(length), next }
+        return { ...page, length: Number(length) }
       })
     },
     async find(key, member, encoding, call) {

@@ -1,10 +1,10 @@
 import type { Call, Limits } from '../../engine.ts'
 import type { BatchCommand } from '../wire/batch.ts'
 import type { Lanes } from '../commands.ts'
-import { pageInOrder, type RangeRequest, sortedMember, type SortedPage } from './set-ranges.ts'
-import type { Position } from './set-pages.ts'
+import { pageInOrder, type RangeRequest, sortedMember, type SortedMember, type SortedPage } from './set-ranges.ts'
+import { leftOutMark, type Position } from './set-pages.ts'
 import { textIn } from '../replies.ts'
-import { scanMembers } from './set-scan.ts'
+import { type MemberScan, scanMembers } from './set-scan.ts'
 import { type Encoding, type RedisValue, toArgument } from '../values.ts'
 import { noSuchKey } from '../errors.ts'
 
@@ -28,6 +28,8 @@ export interface PatternRequest {
   readonly key: RedisValue
   readonly pattern?: string | undefined
   readonly count: number
+  /** Reads a part of `count` at once; see `withFewer`. */
+  readonly share: number
   readonly position: Position
   readonly encoding: Encoding
 }
@@ -40,7 +42,10 @@ export interface Removal {
   readonly rank?: { readonly start: number; readonly stop: number } | undefined
 }
 
-/** Sorted sets. Where a key is absent, reads throw `NOT_FOUND` and removals remove nothing. */
+/**
+ * Sorted sets. Where a key is absent, reads throw `NOT_FOUND` and removals remove nothing. Of pages, `RESULT_TOO_LARGE` may be asked again for
+ * a smaller share.
+ */
 export interface SortedSets {
   /** A page by rank, or by a range of scores or of members' bytes. */
   inOrder(request: RangeRequest, call: Call): Promise<SortedPage>
@@ -58,19 +63,31 @@ export interface SortedSets {
 
 const addFlags = ['nx', 'xx', 'gt', 'lt', 'ch'] as const
 
-export function createSortedSets({ shared, alone }: Lanes, { maxValueBytes }: Limits): SortedSets {
+export function createSortedSets({ shared, alone }: Lanes, limits: Limits): SortedSets {
+  const { maxValueBytes } = limits
   return {
-    inOrder: (request, call) => alone(call, (commands) => pageInOrder(commands, request, maxValueBytes, call)),
+    inOrder: (request, call) => alone(call, (commands) => pageInOrder(commands, request, limits, call)),
     byPattern({ key, encoding, ...request }, call) {
       const name = toArgument(key)
       return alone(call, async (commands) => {
-        const [[length], { elements, next }] = await Promise.all([
+        const scan: MemberScan<SortedMember> = {
+          ...request,
+          command: 'zscan',
+          key: name,
+          maxBytes: limits.maxResponseBytes,
+          read: (element) => sortedMember(element, maxValueBytes, encoding),
+          leftOut: (element) => ({
+            member: null,
+            score: element ? textIn(element[1]) : null,
+            ...leftOutMark(element?.[0]),
+          }),
+        }
+        const [[length], page] = await Promise.all([
           commands.send(call, 'reads', ['zcard', name]),
-          scanMembers(commands, { command: 'zscan', key: name, ...request }, call),
+          scanMembers(commands, scan, call),
         ])
         if (length === '0') throw noSuchKey()
-        const data = elements.map((element) => sortedMember(element, maxValueBytes, encoding))
-        return { data, length: Number(length), next }
+        return { ...page, length: Number(length) }
       })
     },
     async find(key, member, encoding, call) {

@@ -30,7 +30,7 @@ export interface StreamConsumer {
   readonly consumer: RedisValue
   readonly pending: number
   readonly idle_ms: number
-  /** Since it last was given anything; `null` before Redis 7.2. */
+  /** Since it last was given anything; `null` where it never was, and before Redis 7.2. */
   readonly inactive_ms: number | null
 }
 
@@ -117,7 +117,8 @@ export function createStreamGroups({ shared, alone }: Lanes): StreamGroups {
         consumer,
         pending: Number(said.get('pending')),
         idle_ms: Number(said.get('idle')),
-        inactive_ms: said.has('inactive') ? Number(said.get('inactive')) : null,
+        // -1 where it was given nothing yet.
+        inactive_ms: said.has('inactive') && said.get('inactive') !== '-1' ? Number(said.get('inactive')) : null,
       }))
     },
     async deleteConsumer({ key, group, consumer }, call) {

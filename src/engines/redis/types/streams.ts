@@ -6,7 +6,9 @@ import type { Position } from './set-pages.ts'
 import { textIn } from '../replies.ts'
 import {
   entriesIn,
+  entriesWithin,
   entryIn,
+  entryTooLarge,
   neighbourOf,
   propertiesIn,
   sendExisting,
@@ -14,6 +16,7 @@ import {
   type StreamEntry,
 } from './stream-entries.ts'
 import { type Encoding, type RedisValue, toArgument } from '../values.ts'
+import { isTooLarge } from '../errors.ts'
 
 export interface StreamRangeRequest {
   readonly key: RedisValue
@@ -21,6 +24,8 @@ export interface StreamRangeRequest {
   readonly start: string
   readonly end: string
   readonly count: number
+  /** Reads a part of `count` at once; see `withFewer`. */
+  readonly share: number
   readonly reverse: boolean
   /** The id of the last entry before. */
   readonly position: Position
@@ -69,6 +74,7 @@ export interface AddEntry {
 
 /** Streams and their entries. Where a key is absent, reads throw `NOT_FOUND` and removals remove nothing. */
 export interface Streams {
+  /** `RESULT_TOO_LARGE` may be asked again for a smaller share; with `details` one entry alone is too large. */
   page(request: StreamRangeRequest, call: Call): Promise<StreamPage>
   info(key: RedisValue, encoding: Encoding, call: Call): Promise<StreamInfo>
   /** The entry's id; `null` where `noMkStream` forbade it. Throws `DB_CONFLICT` for an id that is not above the last. */
@@ -79,22 +85,29 @@ export interface Streams {
   remove(key: RedisValue, ids: readonly string[], call: Call): Promise<number>
 }
 
-export function createStreams({ shared, alone }: Lanes, { maxValueBytes }: Limits): Streams {
+export function createStreams({ shared, alone }: Lanes, { maxValueBytes, maxResponseBytes }: Limits): Streams {
   return { page, info, add, trim: shorten, remove }
 
-  async function page({ key, count, reverse, position, encoding, ...request }: StreamRangeRequest, call: Call) {
+  async function page({ key, count, share, reverse, position, encoding, ...request }: StreamRangeRequest, call: Call) {
     const name = toArgument(key)
     const [last] = position
     const from = last === undefined ? (reverse ? request.end : request.start) : neighbourOf(last, reverse)
     const to = reverse ? request.start : request.end
-    const range = [reverse ? 'xrevrange' : 'xrange', name, from, to, 'COUNT', String(count + 1)] as const
+    const wanted = Math.max(1, Math.floor(count / share))
+    // One more, which tells whether there is another page, unless it may be that one that is too large.
+    const isSingle = share > 1 && wanted === 1
+    const asked = isSingle ? 1 : wanted + 1
+    const range = [reverse ? 'xrevrange' : 'xrange', name, from, to, 'COUNT', String(asked)] as const
     const [length, reply] = await alone(call, (commands) =>
       sendExisting(commands, call, 'reads', name, ['xlen', name], range),
-    )
+    ).catch((error: unknown) => {
+      throw isSingle && isTooLarge(error) ? entryTooLarge(from, error) : error
+    })
     const found = entriesIn(reply, maxValueBytes, encoding)
-    const data = found.slice(0, count)
+    const data = entriesWithin(found.slice(0, wanted), maxResponseBytes)
     const end = data.at(-1)
-    return { data, length: Number(length), next: end === undefined || found.length <= count ? null : [end.id] }
+    const goesOn = isSingle || data.length < found.length
+    return { data, length: Number(length), next: end !== undefined && goesOn ? [end.id] : null }
   }
 
   async function info(key: RedisValue, encoding: Encoding, call: Call): Promise<StreamInfo> {

@@ -3,6 +3,8 @@ import type { Call, Limits } from '../../engine.ts'
 import type { BatchCommand, Reply } from '../wire/batch.ts'
 import type { Lanes, Outcome } from '../commands.ts'
 import { notRedis } from '../errors.ts'
+import { jsonSize } from '../run/json-size.ts'
+import { explained } from '../run/reasons.ts'
 import { ttlOf } from '../keyspace/keys.ts'
 import { type Encoding, fromBytes, type RedisValue, toArgument, toBytes } from '../values.ts'
 import { writeWatched } from './watched.ts'
@@ -71,8 +73,12 @@ export function createStringEdits(lanes: Lanes, { maxValueBytes, maxResponseByte
   }
 
   async function increment(key: RedisValue, by: string, isFloat: boolean, call: Call): Promise<string> {
-    const [value] = await shared.send(call, 'writes', [isFloat ? 'incrbyfloat' : 'incrby', toArgument(key), by])
-    return String(value)
+    const name = isFloat ? 'incrbyfloat' : 'incrby'
+    // No number, or one that would be too large: only Redis knows which.
+    const [outcome] = await shared.each(call, 'writes', [name, toArgument(key), by])
+    if (outcome === undefined) throw notRedis()
+    if ('error' in outcome) throw explained(shared, outcome.error, name)
+    return String(outcome.reply)
   }
 
   async function exchange(name: RedisValue, value: RedisValue, keeping: Keeping, encoding: Encoding, call: Call) {
@@ -133,6 +139,7 @@ export function createStringEdits(lanes: Lanes, { maxValueBytes, maxResponseByte
       const wanted = entries.flatMap((entry, index) => (entry.missing === null ? [index] : []))
       const total = wanted.reduce((sum, index) => sum + (entries[index]?.size_bytes ?? 0), 0)
       if (total > maxResponseBytes) throw tooLarge('The values together are', maxResponseBytes)
+      let left = maxResponseBytes - aroundMany
       const ranges = wanted.map((index): BatchCommand => [
         'getrange',
         keys[index] ?? '',
@@ -141,11 +148,14 @@ export function createStringEdits(lanes: Lanes, { maxValueBytes, maxResponseByte
       ])
       const values = ranges.length === 0 ? [] : await commands.send(call, 'reads', ...ranges)
       const byIndex = new Map(wanted.map((index, place) => [index, values[place]]))
-      return entries.map((entry, index) => ({
-        ...entry,
-        key: encoding === 'utf8' ? entry.key : fromBytes(toBytes(entry.key), encoding),
-        value: valueOf(byIndex.get(index), encoding),
-      }))
+      return entries.map((entry, index) => {
+        const key = encoding === 'utf8' ? entry.key : fromBytes(toBytes(entry.key), encoding)
+        const value = byIndex.get(index)
+        left -= Buffer.byteLength(JSON.stringify({ ...entry, key })) + 1
+        if (value instanceof Buffer) left -= jsonSize(value, encoding)
+        if (left < 0) throw tooLarge('The values together are as JSON', maxResponseBytes)
+        return { ...entry, key, value: valueOf(value, encoding) }
+      })
     })
   }
 
@@ -162,6 +172,8 @@ export function createStringEdits(lanes: Lanes, { maxValueBytes, maxResponseByte
     return { ...none, size_bytes: bytes, missing: bytes > maxValueBytes ? 'too_large' : null }
   }
 }
+
+const aroundMany = '{"data":[]}'.length
 
 function valueOf(reply: Reply | undefined, encoding: Encoding): RedisValue | null {
   return reply instanceof Buffer ? fromBytes(reply, encoding) : null

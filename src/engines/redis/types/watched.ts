@@ -1,9 +1,9 @@
 import { ApiError } from '../../../errors.ts'
-import { timedOut } from '../../dial-errors.ts'
-import { type Call, throwIfOver } from '../../engine.ts'
+import type { Call } from '../../engine.ts'
 import type { BatchCommand, Reply } from '../wire/batch.ts'
 import type { Commands, Lanes } from '../commands.ts'
 import { notRedis, translate } from '../errors.ts'
+import { goOn } from '../keyspace/turns.ts'
 
 /** What is to be written on what was read; nothing where there are no writes. */
 export interface Decision<T> {
@@ -28,6 +28,8 @@ export function writeWatched<T>(
   decide: (replies: readonly Reply[]) => Decision<T>,
 ): Promise<T> {
   return lanes.alone(call, async (commands) => {
+    // Whatever is read: refused where it would write nothing, too.
+    await commands.send(call, 'writes')
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       if (attempt > 0) goOn(call, 'The caller left, or its time ran out. Nothing was written.')
       // By itself: a cluster may send it elsewhere, and what is read must not be read before.
@@ -76,13 +78,4 @@ async function execute(
 function notBegun(cause: unknown): ApiError {
   const message = 'Redis refused MULTI, which it took before: a part may have been written. Look before you try again.'
   return new ApiError('DB_QUERY_ERROR', message, { cause, details: { code: 'NOPERM' } })
-}
-
-/** Throws `DB_TIMEOUT` with this message once the caller has left or its time is over; asked between the rounds of what begins anew. */
-export function goOn(call: Call, message: string): void {
-  try {
-    throwIfOver(call)
-  } catch (error) {
-    throw timedOut(message, error)
-  }
 }

@@ -1,6 +1,6 @@
 import type { Call } from '../../engine.ts'
 import { notRedis } from '../errors.ts'
-import type { Watcher } from './watch.ts'
+import type { Apart } from './watch.ts'
 import { bytesIn } from '../replies.ts'
 
 /** One command that a server ran. */
@@ -12,6 +12,8 @@ export interface MonitoredCommand {
   readonly client: string
   /** The command and its arguments; Redis leaves out those that hold secrets of its own. */
   readonly command: readonly Buffer[]
+  /** `host:port` of the primary that ran it, on a cluster alone. */
+  readonly node?: string
 }
 
 /** Why a look ended. */
@@ -23,32 +25,36 @@ export interface MonitorBounds {
   readonly max: number
 }
 
-/** `null` once it looks, then all that the server runs, in every logical database; the last is why it ended. */
+/**
+ * `null` once it looks, then all that the server runs, in every logical database, of a cluster all primaries; the last is why it ended.
+ * Commands of several primaries come as they are told, not in the order of their times.
+ */
 export async function* monitorCommands(
-  watcher: Watcher,
+  apart: Apart,
   { seconds, max }: MonitorBounds,
   call: Call,
 ): AsyncGenerator<MonitoredCommand | MonitorEnd | null, undefined> {
+  const watched = await apart.everywhere(call)
   const time = new AbortController()
   const timer = setTimeout(() => time.abort(), seconds * 1000)
   const looking: Call = { signal: AbortSignal.any([call.signal, time.signal]), deadline: call.deadline }
+  const waitedFor = new Set(watched.servers.map(({ node }) => node))
   let count = 0
   let bytes = 0
-  let isLooking = false
   try {
-    for await (const reply of watcher.replies(looking, ['monitor'])) {
+    for await (const { reply, node } of watched.replies(looking, ['monitor'])) {
       const line = bytesIn(reply)
-      if (!isLooking) {
-        isLooking = true
-        yield null
+      if (waitedFor.size > 0) {
+        // What comes before all of them look is none of it.
+        if (waitedFor.delete(node) && waitedFor.size === 0) yield null
         continue
       }
       bytes += line.length
-      if (bytes > watcher.limits.maxResponseBytes) {
+      if (bytes > watched.limits.maxResponseBytes) {
         yield 'bytes'
         return
       }
-      yield readMonitorLine(line)
+      yield { ...readMonitorLine(line), ...(node === undefined ? {} : { node }) }
       if (++count < max) continue
       yield 'max'
       return

@@ -2,8 +2,11 @@ import { ApiError } from '../../../errors.ts'
 import type { Call } from '../../engine.ts'
 import type { Reply } from '../wire/batch.ts'
 import { replyCode } from '../errors.ts'
+import type { Commands } from '../commands.ts'
+import { classesFor, publishes } from './keyspace-flags.ts'
+import { ofNode } from '../topology/cluster-primaries.ts'
 import { subscribe } from './pubsub.ts'
-import type { Watcher } from './watch.ts'
+import type { Apart, Watched } from './watch.ts'
 
 export interface KeyspaceRequest {
   /** A glob of keys; all where absent. */
@@ -18,32 +21,34 @@ export interface KeyspaceEvent {
   readonly event: string
 }
 
-/** Which of its two kinds of channels the server publishes to; `unknown` where the user may not ask. */
-type Published = 'keyspace' | 'keyevent' | 'unknown'
-
-const kinds = /[g$lshzxetdmnA]/
+/** The two kinds of channels a server may publish to; `unknown` where the user may not ask. */
+type Published = ReadonlySet<Kind> | 'unknown'
+type Kind = 'keyspace' | 'keyevent'
 
 /**
- * `null` once it listens, then each event. Throws `DB_UNSUPPORTED` where the server's `notify-keyspace-events` is off, which is left as it
- * is (https://redis.io/docs/latest/develop/pubsub/keyspace-notifications/).
+ * `null` once it listens to the server, of a cluster to every primary, then each event. Throws `DB_UNSUPPORTED` where one's
+ * `notify-keyspace-events` is off, which is left as it is (https://redis.io/docs/latest/develop/pubsub/keyspace-notifications/).
  */
 export async function* keyspaceEvents(
-  watcher: Watcher,
+  apart: Apart,
   { pattern, events }: KeyspaceRequest,
   call: Call,
 ): AsyncGenerator<KeyspaceEvent | null, undefined> {
-  await refuseCluster(watcher, call)
-  const published = await publishedBy(watcher, pattern !== undefined, call)
-  const byKey = published === 'keyspace' || (published === 'unknown' && pattern !== undefined)
-  const prefix = `__${byKey ? 'keyspace' : 'keyevent'}@${watcher.database}__:`
+  const watched = await apart.everywhere(call)
+  const kind = await kindFor(watched, { pattern, events }, call)
+  const prefix = `__${kind}@${watched.database}__:`
+  const byKey = kind === 'keyspace'
   const channels = byKey || events.size === 0 ? [] : [...events].map((name) => prefix + name)
   const patterns =
     channels.length > 0 ? [] : [Buffer.concat([Buffer.from(prefix), Buffer.from(byKey ? (pattern ?? '*') : '*')])]
-  for await (const message of subscribe(watcher, { channels, patterns }, call)) {
+  let listens = false
+  for await (const message of subscribe(watched, { channels, patterns }, call)) {
     if (message === null) {
+      listens = true
       yield null
-      continue
     }
+    // One server may be quicker than another; what it tells before all are listened to is none of it.
+    if (message === null || !listens) continue
     const rest = message.channel.subarray(prefix.length)
     const [key, event] = byKey ? [rest, message.message] : [message.message, rest]
     const name = event.toString('utf8')
@@ -51,29 +56,37 @@ export async function* keyspaceEvents(
   }
 }
 
-// Each node publishes those of its own keys to its own subscribers.
-async function refuseCluster({ commands }: Watcher, call: Call): Promise<void> {
-  const [info] = await commands.each(call, 'reads', ['cluster', 'info'])
-  if (info !== undefined && 'reply' in info && info.reply instanceof Buffer && info.reply.includes('cluster_state:'))
-    throw new ApiError(
-      'DB_UNSUPPORTED',
-      'A Redis Cluster publishes these events by node; register a node to follow its own.',
-    )
+/** The kind that all servers publish to, as far as they may be asked. */
+async function kindFor({ servers }: Watched, { pattern, events }: KeyspaceRequest, call: Call): Promise<Kind> {
+  const needsKeys = pattern !== undefined
+  const published = await Promise.all(servers.map(({ commands, node }) => publishedBy(commands, node, events, call)))
+  const wanted: readonly Kind[] = needsKeys ? ['keyspace'] : ['keyevent', 'keyspace']
+  const lacks = (kind: Kind) => published.findIndex((one) => one !== 'unknown' && !one.has(kind))
+  const kind = wanted.find((one) => lacks(one) === -1)
+  if (kind !== undefined) return kind
+  const off = published.findIndex((one) => one !== 'unknown' && !wanted.some((each) => one.has(each)))
+  throw switchedOff(needsKeys, events, servers[off === -1 ? lacks('keyevent') : off]?.node)
 }
 
-async function publishedBy({ commands }: Watcher, needsKeys: boolean, call: Call): Promise<Published> {
+async function publishedBy(
+  commands: Commands,
+  node: string | undefined,
+  events: ReadonlySet<string>,
+  call: Call,
+): Promise<Published> {
   const [outcome] = await commands.each(call, 'reads', ['config', 'get', 'notify-keyspace-events'])
   if (outcome === undefined || 'error' in outcome) {
     const { cause } = (outcome?.error ?? {}) as { readonly cause?: unknown }
     // A service may have no CONFIG at all.
     if (replyCode(cause) !== undefined) return 'unknown'
-    throw outcome?.error
+    throw ofNode(outcome?.error, node)
   }
   const flags = flagsOf(outcome.reply)
-  if (!kinds.test(flags)) throw switchedOff(needsKeys)
-  if (!needsKeys && flags.includes('E')) return 'keyevent'
-  if (flags.includes('K')) return 'keyspace'
-  throw switchedOff(needsKeys)
+  if (!publishes(flags, events)) return new Set()
+  return new Set<Kind>([
+    ...(flags.includes('K') ? (['keyspace'] as const) : []),
+    ...(flags.includes('E') ? (['keyevent'] as const) : []),
+  ])
 }
 
 function flagsOf(reply: Reply): string {
@@ -81,11 +94,12 @@ function flagsOf(reply: Reply): string {
   return String(parts[1] ?? '')
 }
 
-function switchedOff(needsKeys: boolean): ApiError {
-  const setting = needsKeys ? 'KA' : 'EA'
+function switchedOff(needsKeys: boolean, events: ReadonlySet<string>, node: string | undefined): ApiError {
+  const setting = `${needsKeys ? 'K' : 'E'}${classesFor(events)}`
+  const who = node === undefined ? 'The server' : `The node ${node} of the cluster`
   return new ApiError(
     'DB_UNSUPPORTED',
-    `The server does not publish these events. Its operator can switch them on with CONFIG SET notify-keyspace-events ${setting}.`,
-    { details: { setting: 'notify-keyspace-events', needed: setting } },
+    `${who} does not publish these events. Its operator can switch them on with CONFIG SET notify-keyspace-events ${setting}.`,
+    { details: { setting: 'notify-keyspace-events', needed: setting, ...(node === undefined ? {} : { node }) } },
   )
 }

@@ -2,7 +2,7 @@ import type { Call } from '../../engine.ts'
 import type { Reply } from '../wire/batch.ts'
 import type { Lanes } from '../commands.ts'
 import { type RedisValue, toArgument } from '../values.ts'
-import type { Watcher } from './watch.ts'
+import type { Watched } from './watch.ts'
 import { bytesIn, listIn } from '../replies.ts'
 
 /** Messages to whoever listens now. */
@@ -33,19 +33,19 @@ export interface Message {
   readonly message: Buffer
 }
 
-/** `null` once all is subscribed, then each message. A channel that several subscriptions match comes by each of them, as Redis has it. */
+/** `null` once all is subscribed on every server, then each message. A channel that several subscriptions match comes by each of them, as Redis has it. */
 export async function* subscribe(
-  watcher: Watcher,
+  watched: Watched,
   { channels, patterns }: Subscriptions,
   call: Call,
 ): AsyncGenerator<Message | null, undefined> {
-  let missing = channels.length + patterns.length
+  let missing = (channels.length + patterns.length) * watched.servers.length
   // A channel a command, as a cluster wants it.
   const commands = [
     ...channels.map((channel) => ['subscribe', channel] as const),
     ...patterns.map((pattern) => ['psubscribe', pattern] as const),
   ]
-  for await (const reply of watcher.replies(call, ...commands)) {
+  for await (const { reply } of watched.replies(call, ...commands)) {
     const message = messageOf(reply)
     if (message !== undefined) yield message
     else if (--missing === 0) yield null

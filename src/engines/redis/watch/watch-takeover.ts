@@ -1,8 +1,8 @@
 import { timedOut } from '../../dial-errors.ts'
 import type { Call, Limits } from '../../engine.ts'
 import { type BatchCommand, encode, type Reply } from '../wire/batch.ts'
-import type { Channel } from '../wire/channel.ts'
 import { replyTooLarge, translate } from '../errors.ts'
+import { ofNode, primaryLost, type Server, type Servers } from '../topology/cluster-primaries.ts'
 import { ReplyReader } from '../wire/reply-reader.ts'
 import { BoundedQueue } from './watch-queue.ts'
 
@@ -10,58 +10,94 @@ const bounds = { maxItems: 1_000, maxBytes: 1_048_576 }
 // Silence is taken for a dead connection after two of these, in command timeouts.
 const pingEvery = 5
 const ping = '*1\r\n$4\r\nPING\r\n'
+// A cluster's map is asked for when it is older than five seconds.
+const checkEveryMs = 1_000
 
-/** Every reply on a connection from now on, which is closed in the end; see `Watcher`. */
+/** A reply, and on a cluster the `host:port` of the primary that gave it. */
+export interface ServerReply {
+  readonly reply: Reply
+  readonly node?: string
+}
+
+/** Every reply on these connections from now on, in one queue; all are closed in the end, which is that of the first. See `Watched`. */
 export async function* repliesOf(
-  { connection }: Channel,
+  { all, check }: Servers,
   limits: Limits,
   call: Call,
   commands: readonly BatchCommand[],
-): AsyncGenerator<Reply, undefined> {
-  const { stream: socket } = connection.client
-  const queue = new BoundedQueue<Reply>(bounds)
-  const maxReplyBytes = limits.maxResponseBytes + limits.maxValueBytes
-  const reader = new ReplyReader((reply, bytes) => {
-    if (!isPong(reply) && !queue.push(copyOf(reply), bytes)) void connection.close()
-  })
-  let hasHeard = true
+): AsyncGenerator<ServerReply, undefined> {
+  const queue = new BoundedQueue<ServerReply>(bounds)
+  const close = () => {
+    for (const { channel } of all) void channel.close()
+  }
   const end = (error: unknown) => {
     queue.fail(error)
-    void connection.close()
+    close()
   }
+  const push = (item: ServerReply, bytes: number) => {
+    if (!queue.push(item, bytes)) close()
+  }
+  const leave = () => end(call.signal.reason)
+  const taken = all.map((server) => takeOver(server, limits, encode(commands), { push, end }))
+  const checks = check && setInterval(() => void check().catch(end), checkEveryMs)
+  call.signal.addEventListener('abort', leave, { once: true })
+  try {
+    if (call.signal.aborted) leave()
+    for await (const item of queue) {
+      if (item.reply instanceof Error) throw ofNode(translate(item.reply), item.node)
+      yield item
+    }
+  } finally {
+    clearInterval(checks)
+    call.signal.removeEventListener('abort', leave)
+    for (const release of taken) release()
+  }
+}
+
+interface Receiver {
+  push(item: ServerReply, bytes: number): void
+  end(error: unknown): void
+}
+
+/** Hands over all replies of a connection until it is released, which closes it. */
+function takeOver(
+  { channel: { connection }, node }: Server,
+  limits: Limits,
+  commands: Buffer | string,
+  { push, end }: Receiver,
+): () => void {
+  const { stream: socket } = connection.client
+  const maxReplyBytes = limits.maxResponseBytes + limits.maxValueBytes
+  const named = node === undefined ? {} : { node }
+  const reader = new ReplyReader((reply, bytes) => {
+    if (!isPong(reply)) push({ reply: copyOf(reply), ...named }, bytes)
+  })
+  let hasHeard = true
   const read = (chunk: Buffer) => {
     hasHeard = true
     try {
       reader.read(chunk)
       if (reader.waiting > maxReplyBytes) throw replyTooLarge()
     } catch (error) {
-      end(error)
+      end(ofNode(error, node))
     }
   }
-  const leave = () => end(call.signal.reason)
-  const lose = () => end(translate(connection.failure))
+  const gone = (error: unknown) => end(node === undefined ? error : primaryLost(error, node))
+  const lose = () => gone(translate(connection.failure))
   // Whoever reads replies to commands would take these for some.
   socket.removeAllListeners('data').on('data', read).once('close', lose)
-  socket.write(encode(commands))
+  socket.write(commands)
   // A server that is gone without a word is never heard of again.
   const watchdog = setInterval(() => {
-    if (!hasHeard) return end(timedOut('Redis did not answer in time.'))
+    if (!hasHeard) return gone(timedOut('Redis did not answer in time.'))
     hasHeard = false
     socket.write(ping)
   }, limits.commandTimeoutMs * pingEvery)
-  call.signal.addEventListener('abort', leave, { once: true })
-  try {
-    if (call.signal.aborted) leave()
-    else if (connection.closed) lose()
-    for await (const reply of queue) {
-      if (reply instanceof Error) throw translate(reply)
-      yield reply
-    }
-  } finally {
+  if (connection.closed) lose()
+  return () => {
     clearInterval(watchdog)
-    call.signal.removeEventListener('abort', leave)
     socket.off('close', lose)
-    await connection.close()
+    void connection.close()
     // A server that hangs would never take its leave.
     socket.destroy()
   }

@@ -1,12 +1,14 @@
 import { ApiError, invalid } from '../../../errors.ts'
 import { type Call, callWithin, type Limits } from '../../engine.ts'
-import type { BatchCommand, Reply } from '../wire/batch.ts'
+import type { BatchCommand } from '../wire/batch.ts'
 import type { Channel, Link } from '../wire/channel.ts'
-import type { Commands } from '../commands.ts'
-import { repliesOf } from './watch-takeover.ts'
+import type { Commands, ServerCommands } from '../commands.ts'
+import { refuseMissing, type Servers } from '../topology/cluster-primaries.ts'
+import type { OwnLink } from '../topology/topology.ts'
+import { repliesOf, type ServerReply } from './watch-takeover.ts'
 
 /** Connections for one stream alone, in one logical database: beside the pool, and closed when the stream ends or its caller leaves. */
-export interface Apart extends AsyncDisposable {
+interface Own extends AsyncDisposable {
   readonly database: number
   readonly commands: Commands
   readonly limits: Limits
@@ -14,13 +16,30 @@ export interface Apart extends AsyncDisposable {
   readonly closed: boolean
 }
 
-/** One connection for one stream alone. */
-export interface Watcher extends Apart {
+/** Servers that are listened to. */
+export interface Watched {
+  readonly database: number
+  readonly limits: Limits
+  /** Each by itself. */
+  readonly servers: readonly ServerCommands[]
   /**
-   * Sends what is answered for ever (SUBSCRIBE, MONITOR) and hands over every reply from then on; nothing else can be sent after it. Ends
-   * with an error alone: `OVERLOADED` where more came than was read, `RESULT_TOO_LARGE` for one reply above the cap.
+   * Sends each of them what is answered for ever (SUBSCRIBE, MONITOR) and hands over every reply of all from then on; nothing else can be
+   * sent after it. Ends with an error alone: `OVERLOADED` where more came than was read, `RESULT_TOO_LARGE` for one reply above the cap,
+   * `DB_UNAVAILABLE` where one of a cluster's primaries is lost, or others have become primaries.
    */
-  replies(call: Call, ...commands: readonly BatchCommand[]): AsyncIterable<Reply>
+  replies(call: Call, ...commands: readonly BatchCommand[]): AsyncIterable<ServerReply>
+}
+
+/** One connection for one stream alone. */
+export interface Watcher extends Own, Watched {}
+
+/** Connections for one stream alone to all there is of a database. */
+export interface Apart extends Own {
+  /**
+   * The server, or of a cluster every primary, for what one of them does not tell of the others. `DB_UNSUPPORTED` where the user may not
+   * ask for the primaries, `DB_UNAVAILABLE` where one can not be reached.
+   */
+  everywhere(call: Call): Promise<Watched>
 }
 
 /** What such a connection is opened with. */
@@ -39,20 +58,32 @@ export interface Opening<L extends Link> {
 
 /** One connection, for what takes it over. */
 export async function openWatcher(opening: Opening<Channel>, call: Call): Promise<Watcher> {
-  const [channel, apart] = await opened(opening, call)
-  const { limits } = opening
-  return Object.assign(apart, {
-    replies: (watching: Call, ...commands: readonly BatchCommand[]) => repliesOf(channel, limits, watching, commands),
-  })
+  const [channel, own] = await opened(opening, call)
+  return Object.assign(own, watchedOf(opening, own, { all: [{ channel }], missing: [] }))
 }
 
 /** Connections to all there is of a database, for work on many keys. */
-export async function openApart(opening: Opening<Link>, call: Call): Promise<Apart> {
-  const [, apart] = await opened(opening, call)
-  return apart
+export async function openApart(opening: Opening<OwnLink>, call: Call): Promise<Apart> {
+  const [link, own] = await opened(opening, call)
+  return Object.assign(own, {
+    async everywhere(listening: Call) {
+      const servers = await link.servers(listening)
+      refuseMissing(servers.missing)
+      return watchedOf(opening, own, servers)
+    },
+  })
 }
 
-async function opened<L extends Link>(opening: Opening<L>, call: Call): Promise<readonly [L, Apart]> {
+function watchedOf({ guard, limits }: Opening<Link>, { database }: Own, servers: Servers): Watched {
+  return {
+    database,
+    limits,
+    servers: servers.all.map(({ channel, ...named }) => ({ ...named, commands: guard(channel.commands) })),
+    replies: (watching, ...commands) => repliesOf(servers, limits, watching, commands),
+  }
+}
+
+async function opened<L extends Link>(opening: Opening<L>, call: Call): Promise<readonly [L, Own]> {
   const { open, guard, registered, database = registered, databases, limits } = opening
   if (database >= databases) throw invalid('db', `must be below ${databases}; config.databases says how many there are`)
   using connecting = callWithin(limits.connectTimeoutMs, call.signal)
@@ -60,7 +91,7 @@ async function opened<L extends Link>(opening: Opening<L>, call: Call): Promise<
   const leave = () => void link.close()
   call.signal.addEventListener('abort', leave, { once: true })
   if (call.signal.aborted) leave()
-  const apart: Apart = {
+  const own: Own = {
     database,
     commands: guard(link.commands),
     limits,
@@ -72,14 +103,14 @@ async function opened<L extends Link>(opening: Opening<L>, call: Call): Promise<
       await link.close()
     },
   }
-  if (database === registered) return [link, apart]
+  if (database === registered) return [link, own]
   try {
     await select(link.commands, database, connecting)
   } catch (error) {
-    await apart[Symbol.asyncDispose]()
+    await own[Symbol.asyncDispose]()
     throw error
   }
-  return [link, apart]
+  return [link, own]
 }
 
 async function select(commands: Commands, database: number, call: Call): Promise<void> {
