@@ -1,4 +1,5 @@
 import type { Call, Limits } from '../../engine.ts'
+import { goOn } from '../keyspace/turns.ts'
 import type { Commands, ServerCommands } from '../commands.ts'
 import { type Missing, ofNode } from '../topology/cluster-primaries.ts'
 
