@@ -39,8 +39,9 @@ describe('imports point one way', () => {
     expect(files.flatMap(({ imports }) => imports.filter(isLocal)).length).toBeGreaterThan(200)
   })
 
-  test('only main.ts and its like stand above app.ts', () => {
-    expect(importers('src/app.ts')).toEqual(['src/main.ts'])
+  test('only serve.ts and main.ts stand above app.ts', () => {
+    expect(importers('src/app.ts')).toEqual(['src/serve.ts'])
+    expect(importers('src/serve.ts')).toEqual(['src/main.ts'])
     expect(importers('src/main.ts')).toEqual([])
   })
 

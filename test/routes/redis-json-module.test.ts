@@ -121,7 +121,11 @@ describeWith('redisModules', 'JSON documents on a server with RedisJSON', (store
       await app.request('POST', path('command'), { body: { command: ['JSON.GET', 'text'] } }),
     ]
     expect(answers.map(({ status, body }) => [status, body.error.code, body.error.details])).toEqual(
-      answers.map(() => [400, 'DB_QUERY_ERROR', { code: 'ERR' }]),
+      answers.map((_, at) => [
+        400,
+        'DB_QUERY_ERROR',
+        { code: 'ERR', ...(at === answers.length - 1 ? { message: 'Existing key has wrong Redis type' } : {}) },
+      ]),
     )
     expect([await raw.get('text'), await raw.call('JSON.GET', 'k')]).toEqual(['before', '{"a":1}'])
   })

@@ -22,7 +22,8 @@ export function createReasons({ user, password }: Pick<Target, 'user' | 'passwor
   return (error) => {
     const code = replyCode(error)
     if (code === undefined || notOfCommand.has(code)) return undefined
-    const text = Buffer.from((error as Error).message.slice(code.length), 'latin1').toString()
+    const { message } = error as Error
+    const text = Buffer.from(message.startsWith(code) ? message.slice(code.length) : message, 'latin1').toString()
     const line = text.replace(unprintable, '').trim()
     const folded = [text, line, line.replace(/\s+/g, '')].map((form) => form.toLowerCase())
     if (line === '' || secrets.some((secret) => folded.some((form) => form.includes(secret)))) return undefined
