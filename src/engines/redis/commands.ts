@@ -10,6 +10,8 @@ export interface Commands {
   send(call: Call, effect: Effect, ...commands: readonly BatchCommand[]): Promise<readonly Reply[]>
   /** The same with each error in its place, as an `ApiError`. */
   each(call: Call, effect: Effect, ...commands: readonly BatchCommand[]): Promise<readonly Outcome[]>
+  /** The server's own words in an error reply, where they are known to hold nothing of the connection's. */
+  reasonOf?(error: unknown): string | undefined
 }
 
 /** What became of one command of several. */

@@ -6,7 +6,7 @@ import { type CommandTable, readCommandTable } from './command-table.ts'
 import type { BatchCommand } from '../wire/batch.ts'
 import type { Commands } from '../commands.ts'
 import { replyCode } from '../errors.ts'
-import { createReasons, type Explaining } from './reasons.ts'
+import { createReasons } from './reasons.ts'
 
 /** The server's own metadata of its commands; asked for where it matters, and again after ten minutes. */
 export type AskCommandTable = (call: Call) => Promise<CommandTable>
@@ -46,7 +46,7 @@ export function rememberCommandTable(commands: Commands): AskCommandTable {
  * that may only read. Where the metadata can not be had, all that is not said to read is refused. They know what of the server's words may
  * be repeated.
  */
-export function refusingWrites(commands: Commands, target: Target, table: AskCommandTable): Explaining {
+export function refusingWrites(commands: Commands, target: Target, table: AskCommandTable): Commands {
   const refused = (call: Call) => call.readOnly === true || target.config['readOnly'] === true
   return {
     reasonOf: createReasons(target),

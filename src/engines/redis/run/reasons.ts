@@ -3,23 +3,15 @@ import type { Target } from '../../target.ts'
 import type { Commands } from '../commands.ts'
 import { replyCode } from '../errors.ts'
 
-/** The server's own words in an error reply, fit to be answered; `undefined` where they are not, or it is none. */
-export type ReasonOf = (error: unknown) => string | undefined
-
-/** Commands on a session's connections, which knows what must not be repeated. */
-export interface Explaining extends Commands {
-  readonly reasonOf: ReasonOf
-}
-
 const maxLength = 256
 // Said of the connection and not of the command, or where other nodes are.
 const notOfCommand: ReadonlySet<string> = new Set(['WRONGPASS', 'NOAUTH', 'MOVED', 'ASK'])
 const unprintable = /[\p{C}\p{Zl}\p{Zp}]/gu
 
 /** One line without the code, of at most 256 characters, and nothing at all where the connection's user or password stands in it. */
-export function createReasons({ user, password }: Pick<Target, 'user' | 'password'>): ReasonOf {
+export function createReasons({ user, password }: Pick<Target, 'user' | 'password'>) {
   const secrets = [user, password].flatMap((secret) => (secret ? formsOf(secret) : []))
-  return (error) => {
+  return (error: unknown): string | undefined => {
     const code = replyCode(error)
     if (code === undefined || notOfCommand.has(code)) return undefined
     const { message } = error as Error
@@ -37,7 +29,7 @@ export function createReasons({ user, password }: Pick<Target, 'user' | 'passwor
 export function explained(commands: Commands, error: Error, name: string): Error {
   const code = error instanceof ApiError ? replyCode(error.cause) : undefined
   if (!(error instanceof ApiError) || code === undefined) return error
-  const message = (commands as Partial<Explaining>).reasonOf?.(error.cause)
+  const message = commands.reasonOf?.(error.cause)
   const { code: own, retryable, status, headers, cause } = error
   return new ApiError(own, error.message, {
     retryable,
