@@ -45,7 +45,7 @@ function lengthOf(text: string): number {
 }
 
 // So many that the server has something to do while the rest of the turn goes on.
-const atOnce = 16
+const atOnce = 64
 
 /** Makes a socket write once for all that is written in one turn of the event loop: many callers share a system call. */
 export function writeTogether(socket: Socket): void {
