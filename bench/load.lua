@@ -2,10 +2,13 @@
 -- empty line, then `METHOD<tab>path<tab>body` for each request.
 local requests = {}
 local current = 0
-local pause = 0
 
 function init(args)
-  pause = tonumber(args[2])
+  local pause = tonumber(args[2])
+  -- From none to twice as long, so that the connections do not keep in step. Where there is none, wrk would do more for each request.
+  if pause > 0 then
+    delay = function() return math.random(0, 2 * pause) end
+  end
   local headers = {}
   local lines = io.lines(args[1])
   for line in lines do
@@ -17,11 +20,6 @@ function init(args)
     local method, path, body = line:match('^(.-)\t(.-)\t(.*)$')
     requests[#requests + 1] = wrk.format(method, path, headers, body ~= '' and body or nil)
   end
-end
-
--- From none to twice as long, so that the connections do not keep in step.
-function delay()
-  return pause == 0 and 0 or math.random(0, 2 * pause)
 end
 
 function request()
