@@ -1,7 +1,10 @@
 import type { z } from '@hono/zod-openapi'
-import { body, contract, json } from '#src/http/contract.ts'
+import type { ErrorCode } from '#src/errors.ts'
+import { body, contract, failures, json } from '#src/http/contract.ts'
 import { DatabaseIdParams } from '#src/http/fields.ts'
-import { readFailures, writeFailures, writeQuery } from './set-schemas.ts'
+import { readFailures, writeCodes, writeQuery } from './set-schemas.ts'
+
+const usualCodes = ['NOT_FOUND', 'DB_CONFLICT'] as const
 
 interface Texts<P extends string> {
   readonly path: P
@@ -25,6 +28,8 @@ interface Write<P extends string, Q extends z.ZodObject, B extends z.ZodType, A 
   /** `db` alone unless given. */
   readonly query?: Q
   readonly body: B
+  /** Beside those of every write; absent keys and conflicts unless given. */
+  readonly codes?: readonly ErrorCode[]
 }
 
 /** The contract of a GET that reads of a value; `answered` describes its answer. */
@@ -33,8 +38,8 @@ export function readContract<const P extends string, Q extends z.ZodObject, A ex
   return contract({
     method: 'get',
     path,
-    tags: ['redis'],
     operationId,
+    tags: ['redis'],
     summary,
     description,
     access: 'read',
@@ -51,18 +56,18 @@ export function writeContract<
   A extends z.ZodType,
   Q extends z.ZodObject = typeof writeQuery,
 >(route: Write<P, Q, B, A>) {
-  const { path, operationId, summary, description, operation, answer, answered } = route
+  const { path, operationId, summary, description, operation, answer, answered, codes = usualCodes } = route
   const query = (route.query ?? writeQuery) as Q
   return contract({
     method: 'post',
     path,
-    tags: ['redis'],
     operationId,
+    tags: ['redis'],
     summary,
     description,
     access: 'write',
     operation,
     request: { params: DatabaseIdParams, query, body: body(route.body) },
-    responses: { 200: json(answer, answered), ...writeFailures },
+    responses: { 200: json(answer, answered), ...failures(...writeCodes, ...codes) },
   })
 }

@@ -5,37 +5,9 @@ import { withFewer } from '#src/engines/redis/types/hash-values.ts'
 import type { RedisSession } from '#src/engines/redis/session.ts'
 import type { RedisStore } from '#src/engines/redis/store.ts'
 import type { Call } from '#src/engines/engine.ts'
-import { body, contract, json } from '#src/http/contract.ts'
 import type { Env } from '#src/http/env.ts'
-import { DatabaseIdParams } from '#src/http/fields.ts'
 import { RedisValue } from './schemas.ts'
-import { encodedWriteQuery, writeFailures } from './set-schemas.ts'
-
-interface Editing<P extends string, B extends z.ZodType, A extends z.ZodType> {
-  readonly path: P
-  readonly operationId: string
-  readonly summary: string
-  readonly description: string
-  readonly operation: 'write' | 'delete'
-  readonly body: B
-  readonly answer: A
-  readonly answered: string
-}
-
-/** The contract of a route that writes to a hash or a list. */
-export const editing = <const P extends string, B extends z.ZodType, A extends z.ZodType>(route: Editing<P, B, A>) =>
-  contract({
-    method: 'post',
-    path: route.path,
-    operationId: route.operationId,
-    tags: ['redis'],
-    summary: route.summary,
-    description: route.description,
-    access: 'write',
-    operation: route.operation,
-    request: { params: DatabaseIdParams, query: encodedWriteQuery, body: body(route.body) },
-    responses: { 200: json(route.answer, route.answered), ...writeFailures },
-  })
+import { writing } from './set-schemas.ts'
 
 /** Reads a page of at most `count` items; of fewer, a share of them, where their values are larger than a reply may be. */
 export function readPage<T>(
@@ -51,16 +23,13 @@ export function readPage<T>(
 }
 
 /** Writes in the logical database that a request names, once. */
-export async function openIn<T>(
+export function openIn<T>(
   env: Env['Bindings'],
   { databaseId }: { readonly databaseId: string },
   { db }: { readonly db?: number | undefined },
   work: (store: RedisStore, call: Call, session: RedisSession) => Promise<T>,
 ): Promise<T> {
-  env.databaseId = databaseId
-  const { call } = env
-  using session = await env.deps.open(redis, databaseId, call)
-  return await session.in(db, call, (store) => work(store, call, session))
+  return writing(env, databaseId, db, work)
 }
 
 /** Whether the server keeps a TTL for each field, by its own table of commands; where that can not be had, it is taken not to. */

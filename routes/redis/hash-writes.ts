@@ -1,7 +1,8 @@
 import { z } from '@hono/zod-openapi'
 import { type RedisValue as Value, toBytes } from '#src/engines/redis/values.ts'
-import { editing } from './hash-contract.ts'
+import { writeContract } from './contracts.ts'
 import { RedisValue } from './schemas.ts'
+import { encodedWriteQuery } from './set-schemas.ts'
 
 // Two arguments each, of at most 1,024.
 const maxPairs = 500
@@ -47,7 +48,8 @@ const Edited = z
   })
 
 /** Sets and removes fields. */
-export const edit = editing({
+export const edit = writeContract({
+  query: encodedWriteQuery,
   path: '/{databaseId}/hashes',
   operationId: 'RedisHashesController_edit',
   summary: 'Set and remove fields of a hash',
@@ -85,7 +87,8 @@ const Increment = z
   .openapi('IncrementRedisHashField', { example: { key: 'user:1', field: 'logins', by: 1 } })
 
 /** Increments a field. */
-export const increment = editing({
+export const increment = writeContract({
+  query: encodedWriteQuery,
   path: '/{databaseId}/hashes/increment',
   operationId: 'RedisHashesController_increment',
   summary: 'Increment a field of a hash',
@@ -126,7 +129,8 @@ const Ttl = z
   .openapi('SetRedisHashTtl', { example: { key: 'user:1', fields: ['code'], ttlMs: 60000 } })
 
 /** Sets the TTL of fields. */
-export const setTtl = editing({
+export const setTtl = writeContract({
+  query: encodedWriteQuery,
   path: '/{databaseId}/hashes/ttl',
   operationId: 'RedisHashesController_setTtl',
   summary: 'Set or remove the TTL of fields',

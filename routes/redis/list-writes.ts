@@ -1,6 +1,8 @@
 import { z } from '@hono/zod-openapi'
-import { cappedValue, editing } from './hash-contract.ts'
+import { writeContract } from './contracts.ts'
+import { cappedValue } from './hash-contract.ts'
 import { RedisValue } from './schemas.ts'
+import { encodedWriteQuery } from './set-schemas.ts'
 
 const maxValues = 1_000
 
@@ -17,7 +19,8 @@ const expected = RedisValue.optional().openapi({
 })
 
 /** Pushes elements. */
-export const push = editing({
+export const push = writeContract({
+  query: encodedWriteQuery,
   path: '/{databaseId}/lists/push',
   operationId: 'RedisListsController_push',
   summary: 'Push elements to a list',
@@ -47,7 +50,8 @@ export const push = editing({
 })
 
 /** Replaces the element at a position. */
-export const set = editing({
+export const set = writeContract({
+  query: encodedWriteQuery,
   path: '/{databaseId}/lists/set',
   operationId: 'RedisListsController_set',
   summary: 'Replace an element of a list',
@@ -63,7 +67,8 @@ export const set = editing({
 })
 
 /** Inserts an element beside another. */
-export const insert = editing({
+export const insert = writeContract({
+  query: encodedWriteQuery,
   path: '/{databaseId}/lists/insert',
   operationId: 'RedisListsController_insert',
   summary: 'Insert an element into a list',
@@ -79,7 +84,8 @@ export const insert = editing({
 })
 
 /** Removes elements by their value, or the one at a position. */
-export const remove = editing({
+export const remove = writeContract({
+  query: encodedWriteQuery,
   path: '/{databaseId}/lists/remove',
   operationId: 'RedisListsController_remove',
   summary: 'Remove elements of a list',
@@ -115,7 +121,8 @@ export const remove = editing({
 })
 
 /** Keeps a range of positions. */
-export const trim = editing({
+export const trim = writeContract({
+  query: encodedWriteQuery,
   path: '/{databaseId}/lists/trim',
   operationId: 'RedisListsController_trim',
   summary: 'Trim a list',
@@ -129,7 +136,8 @@ export const trim = editing({
 })
 
 /** Takes elements from an end. */
-export const pop = editing({
+export const pop = writeContract({
+  query: encodedWriteQuery,
   path: '/{databaseId}/lists/pop',
   operationId: 'RedisListsController_pop',
   summary: 'Pop elements of a list',
@@ -149,7 +157,8 @@ export const pop = editing({
 })
 
 /** Moves an element between lists. */
-export const move = editing({
+export const move = writeContract({
+  query: encodedWriteQuery,
   path: '/{databaseId}/lists/move',
   operationId: 'RedisListsController_move',
   summary: 'Move an element to another list',

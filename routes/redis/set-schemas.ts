@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { type CursorPayload, readCursor, signCursor } from '#src/credentials/signed.ts'
 import { redis } from '#src/engines/redis/engine.ts'
+import type { RedisSession } from '#src/engines/redis/session.ts'
 import type { RedisStore } from '#src/engines/redis/store.ts'
 import type { Encoding as EncodingName, RedisValue as Value } from '#src/engines/redis/values.ts'
 import type { Call } from '#src/engines/engine.ts'
@@ -10,13 +11,15 @@ import type { Env } from '#src/http/env.ts'
 import { DatabaseNumber, Encoding } from './schemas.ts'
 
 type RequestEnv = Env['Bindings']
-type Work<T> = (store: RedisStore, call: Call) => Promise<T>
+type Work<T> = (store: RedisStore, call: Call, session: RedisSession) => Promise<T>
 
 /** Reads in a logical database, again where the connection was lost unanswered. */
 export function reading<T>(env: RequestEnv, databaseId: string, db: number | undefined, work: Work<T>): Promise<T> {
   env.databaseId = databaseId
   const { call } = env
-  return env.deps.read(redis, databaseId, call, (session) => session.in(db, call, (store) => work(store, call)))
+  return env.deps.read(redis, databaseId, call, (session) =>
+    session.in(db, call, (store) => work(store, call, session)),
+  )
 }
 
 /** Writes in a logical database, once. */
@@ -29,7 +32,7 @@ export async function writing<T>(
   env.databaseId = databaseId
   const { call } = env
   using session = await env.deps.open(redis, databaseId, call)
-  return await session.in(db, call, (store) => work(store, call))
+  return await session.in(db, call, (store) => work(store, call, session))
 }
 
 /** What every write may fail with. */
@@ -42,9 +45,8 @@ export const writeCodes = [
   'UNSUPPORTED_MEDIA_TYPE',
 ] as const
 
-/** Failures of every route that reads a value, and of every one that writes to it. */
+/** Failures of every route that reads a value. */
 export const readFailures = failures(...databaseFailures, 'NOT_FOUND', 'DB_QUERY_ERROR', 'DB_NOT_PRIMARY')
-export const writeFailures = failures(...writeCodes, 'NOT_FOUND', 'DB_CONFLICT')
 
 /** Says of a value that it is the beginning of a larger one. */
 export const cutMark = {

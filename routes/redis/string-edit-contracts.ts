@@ -1,12 +1,7 @@
 import { z } from '@hono/zod-openapi'
-import { body, contract, failures, json } from '#src/http/contract.ts'
-import { DatabaseIdParams } from '#src/http/fields.ts'
-import { DatabaseNumber, Encoding, RedisValue } from './schemas.ts'
-import { writeCodes } from './set-schemas.ts'
+import { writeContract } from './contracts.ts'
+import { Encoding, RedisValue } from './schemas.ts'
 
-const params = DatabaseIdParams
-const query = z.object({ db: DatabaseNumber })
-const tags = ['redis']
 const keeping = {
   ttlMs: z.int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
   keepTtl: z.boolean().optional(),
@@ -19,188 +14,122 @@ const Size = z
   .object({ key: RedisValue, size_bytes: z.number() })
   .openapi('RedisStringSize', { example: { key: 'log', size_bytes: 11 } })
 
-export const append = contract({
-  method: 'post',
+export const append = writeContract({
   path: '/{databaseId}/append',
   operationId: 'RedisStringsController_append',
-  tags,
   summary: 'Append to a string value',
   description: 'Creates it where it is absent; its TTL stays.',
-  access: 'write',
   operation: 'write',
-  request: {
-    params,
-    query,
-    body: body(
-      z
-        .strictObject({ key: RedisValue, value: RedisValue })
-        .openapi('AppendRedisString', { example: { key: 'log', value: 'hello world' } }),
-    ),
-  },
-  responses: { 200: json(Size, 'Its size from now on'), ...failures(...writeCodes) },
+  body: z
+    .strictObject({ key: RedisValue, value: RedisValue })
+    .openapi('AppendRedisString', { example: { key: 'log', value: 'hello world' } }),
+  answer: Size,
+  answered: 'Its size from now on',
+  codes: [],
 })
 
-export const setRange = contract({
-  method: 'post',
+export const setRange = writeContract({
   path: '/{databaseId}/set-range',
   operationId: 'RedisStringsController_setRange',
-  tags,
   summary: 'Write over a part of a string value',
   description: 'From a byte that is not beyond its end, growing it where needed; its TTL stays.',
-  access: 'write',
   operation: 'write',
-  request: {
-    params,
-    query,
-    body: body(
-      z
-        .strictObject({
-          key: RedisValue,
-          offset: z
-            .int()
-            .min(0)
-            .max(2 ** 40),
-          value: RedisValue,
-        })
-        .openapi('SetRedisStringRange', { example: { key: 'log', offset: 0, value: 'Hello' } }),
-    ),
-  },
-  responses: { 200: json(Size, 'Its size from now on'), ...failures(...writeCodes, 'DB_CONFLICT') },
+  body: z
+    .strictObject({
+      key: RedisValue,
+      offset: z
+        .int()
+        .min(0)
+        .max(2 ** 40),
+      value: RedisValue,
+    })
+    .openapi('SetRedisStringRange', { example: { key: 'log', offset: 0, value: 'Hello' } }),
+  answer: Size,
+  answered: 'Its size from now on',
+  codes: ['DB_CONFLICT'],
 })
 
-export const increment = contract({
-  method: 'post',
+export const increment = writeContract({
   path: '/{databaseId}/increment',
   operationId: 'RedisStringsController_increment',
-  tags,
   summary: 'Add to a number in a string value',
   description:
     'From 0 where it is absent. Whole numbers are exact to 64 bits; by is text where it is beyond 2^53. A fraction, or float, adds as Redis adds floating-point numbers.',
-  access: 'write',
   operation: 'write',
-  request: {
-    params,
-    query,
-    body: body(
-      z
-        .strictObject({
-          key: RedisValue,
-          by: z
-            .union(
-              [
-                z.number(),
-                z
-                  .string()
-                  .max(64)
-                  .regex(/^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?$/),
-              ],
-              { error: 'must be a number, as text or not' },
-            )
-            .default(1),
-          float: z.boolean().optional(),
-        })
-        .openapi('IncrementRedisString', { example: { key: 'visits', by: 1 } }),
-    ),
-  },
-  responses: {
-    200: json(
-      z
-        .object({ key: RedisValue, value: z.string() })
-        .openapi('RedisNumber', { example: { key: 'visits', value: '9007199254740993' } }),
-      'The number, as text',
-    ),
-    ...failures(...writeCodes),
-  },
+  body: z
+    .strictObject({
+      key: RedisValue,
+      by: z
+        .union(
+          [
+            z.number(),
+            z
+              .string()
+              .max(64)
+              .regex(/^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?$/),
+          ],
+          { error: 'must be a number, as text or not' },
+        )
+        .default(1),
+      float: z.boolean().optional(),
+    })
+    .openapi('IncrementRedisString', { example: { key: 'visits', by: 1 } }),
+  answer: z
+    .object({ key: RedisValue, value: z.string() })
+    .openapi('RedisNumber', { example: { key: 'visits', value: '9007199254740993' } }),
+  answered: 'The number, as text',
+  codes: [],
 })
 
-export const exchange = contract({
-  method: 'post',
+export const exchange = writeContract({
   path: '/{databaseId}/get-set',
   operationId: 'RedisStringsController_exchange',
-  tags,
   summary: 'Set a string value and get the one before',
   description: 'As one step. A value before that is above 1 MiB is RESULT_TOO_LARGE, and nothing is written.',
-  access: 'write',
   operation: 'write',
-  request: {
-    params,
-    query,
-    body: body(
-      z
-        .strictObject({ key: RedisValue, value: RedisValue, encoding: Encoding, ...keeping })
-        .refine(excludes, excluded)
-        .openapi('ExchangeRedisString', { example: { key: 'token', value: 'new' } }),
-    ),
-  },
-  responses: {
-    200: json(
-      z
-        .object({
-          key: RedisValue,
-          previous: z.union([RedisValue, z.null()]).openapi({ description: 'null: there was none' }),
-        })
-        .openapi('RedisStringExchanged', { example: { key: 'token', previous: 'old' } }),
-      'The value before',
-    ),
-    ...failures(...writeCodes, 'DB_CONFLICT'),
-  },
+  body: z
+    .strictObject({ key: RedisValue, value: RedisValue, encoding: Encoding, ...keeping })
+    .refine(excludes, excluded)
+    .openapi('ExchangeRedisString', { example: { key: 'token', value: 'new' } }),
+  answer: z
+    .object({
+      key: RedisValue,
+      previous: z.union([RedisValue, z.null()]).openapi({ description: 'null: there was none' }),
+    })
+    .openapi('RedisStringExchanged', { example: { key: 'token', previous: 'old' } }),
+  answered: 'The value before',
+  codes: ['DB_CONFLICT'],
 })
 
-export const take = contract({
-  method: 'post',
+export const take = writeContract({
   path: '/{databaseId}/get-delete',
   operationId: 'RedisStringsController_take',
-  tags,
   summary: 'Get a string value and delete it',
   description: 'As one step. A value above 1 MiB is RESULT_TOO_LARGE, and stays.',
-  access: 'write',
   operation: 'delete',
-  request: {
-    params,
-    query,
-    body: body(
-      z
-        .strictObject({ key: RedisValue, encoding: Encoding })
-        .openapi('TakeRedisString', { example: { key: 'greeting' } }),
-    ),
-  },
-  responses: {
-    200: json(
-      z
-        .object({ key: RedisValue, value: RedisValue, ttl_ms: z.number().nullable() })
-        .openapi('RedisStringTaken', { example: { key: 'greeting', value: 'hello', ttl_ms: null } }),
-      'The value it had',
-    ),
-    ...failures(...writeCodes, 'NOT_FOUND', 'DB_CONFLICT'),
-  },
+  body: z
+    .strictObject({ key: RedisValue, encoding: Encoding })
+    .openapi('TakeRedisString', { example: { key: 'greeting' } }),
+  answer: z
+    .object({ key: RedisValue, value: RedisValue, ttl_ms: z.number().nullable() })
+    .openapi('RedisStringTaken', { example: { key: 'greeting', value: 'hello', ttl_ms: null } }),
+  answered: 'The value it had',
+  codes: ['NOT_FOUND', 'DB_CONFLICT'],
 })
 
-export const compareAndSet = contract({
-  method: 'post',
+export const compareAndSet = writeContract({
   path: '/{databaseId}/compare-and-set',
   operationId: 'RedisStringsController_compareAndSet',
-  tags,
   summary: 'Set a string value if it is what it should be',
   description: 'As one step, by WATCH. ifEqual null asks for no key; any value compares byte for byte.',
-  access: 'write',
   operation: 'write',
-  request: {
-    params,
-    query,
-    body: body(
-      z
-        .strictObject({ key: RedisValue, ifEqual: z.union([RedisValue, z.null()]), value: RedisValue, ...keeping })
-        .refine(excludes, excluded)
-        .openapi('CompareAndSetRedisString', { example: { key: 'greeting', ifEqual: 'hello', value: 'goodbye' } }),
-    ),
-  },
-  responses: {
-    200: json(
-      z
-        .object({ key: RedisValue, written: z.boolean().openapi({ description: 'false: it holds another value' }) })
-        .openapi('RedisStringCompared', { example: { key: 'greeting', written: true } }),
-      'Whether it was written',
-    ),
-    ...failures(...writeCodes, 'DB_CONFLICT'),
-  },
+  body: z
+    .strictObject({ key: RedisValue, ifEqual: z.union([RedisValue, z.null()]), value: RedisValue, ...keeping })
+    .refine(excludes, excluded)
+    .openapi('CompareAndSetRedisString', { example: { key: 'greeting', ifEqual: 'hello', value: 'goodbye' } }),
+  answer: z
+    .object({ key: RedisValue, written: z.boolean().openapi({ description: 'false: it holds another value' }) })
+    .openapi('RedisStringCompared', { example: { key: 'greeting', written: true } }),
+  answered: 'Whether it was written',
+  codes: ['DB_CONFLICT'],
 })

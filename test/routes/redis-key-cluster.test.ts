@@ -1,27 +1,12 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
+import { expect, test } from 'bun:test'
 import { describeWith } from '#test/support/describe-with.ts'
-import { type RedisCluster, startCluster } from '#test/support/redis-cluster.ts'
+import { clusterApp } from '#test/support/redis-app.ts'
 
 describeWith('redis', 'keys of a cluster', () => {
-  let cluster: RedisCluster
-  let app: TestApp
-  let path: string
-
-  beforeAll(async () => {
-    cluster = await startCluster(3, 0)
-    app = await createTestApp()
-    const { url, config } = cluster
-    const { id } = await app.register({ name: 'cluster', type: 'redis', connectionString: url, config })
-    path = `/api/platform/redis/${id}`
-  }, 60_000)
-  afterAll(async () => {
-    await app?.[Symbol.asyncDispose]()
-    await cluster?.[Symbol.asyncDispose]()
-  })
+  const { app, path } = clusterApp()
 
   const send = (method: string, name: string, body?: Readonly<Record<string, unknown>>) =>
-    app.request(method, `${path}/${name}`, body === undefined ? {} : { body })
+    app.request(method, path(name), body === undefined ? {} : { body })
   // Of every node some.
   const keys = Array.from({ length: 24 }, (_, n) => `key ${n}`)
   const all = <T>(work: (key: string) => Promise<T>) => Promise.all(keys.map(work))

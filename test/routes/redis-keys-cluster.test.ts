@@ -1,28 +1,15 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
+import { beforeAll, expect, test } from 'bun:test'
 import { describeWith } from '#test/support/describe-with.ts'
-import { type RedisCluster, startCluster } from '#test/support/redis-cluster.ts'
+import { clusterApp } from '#test/support/redis-app.ts'
 
 describeWith('redis', 'the keyspace of a cluster', () => {
   const total = 600
-  let cluster: RedisCluster
-  let app: TestApp
-  let id: string
-
+  const { app, path } = clusterApp()
   beforeAll(async () => {
-    cluster = await startCluster(3, 0)
-    app = await createTestApp()
-    const { url: connectionString, config } = cluster
-    id = (await app.register({ name: 'cluster', type: 'redis', connectionString, config })).id
     for (let n = 0; n < total; n++)
       await app.request('POST', path('set'), { body: { key: `session:${n}`, value: 'x' } })
   }, 60_000)
-  afterAll(async () => {
-    await app?.[Symbol.asyncDispose]()
-    await cluster?.[Symbol.asyncDispose]()
-  })
 
-  const path = (rest: string) => `/api/platform/redis/${id}/${rest}`
   const get = async (rest: string) => (await app.request('GET', path(rest))).body
 
   test('200 every key of every node, in pages and as a tree', async () => {

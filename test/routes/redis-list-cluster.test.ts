@@ -1,28 +1,12 @@
-import { afterAll, beforeAll, expect, test } from 'bun:test'
-import { createTestApp, type TestApp } from '#test/support/app.ts'
+import { expect, test } from 'bun:test'
 import { describeWith } from '#test/support/describe-with.ts'
-import { type RedisCluster, startCluster } from '#test/support/redis-cluster.ts'
+import { clusterApp } from '#test/support/redis-app.ts'
 
 describeWith('redis', 'hashes and lists of a cluster', () => {
-  let cluster: RedisCluster
-  let app: TestApp
-  let path: string
+  const { app, path } = clusterApp()
 
-  beforeAll(async () => {
-    cluster = await startCluster(3, 0)
-    app = await createTestApp()
-    const { url, config } = cluster
-    const { id } = await app.register({ name: 'cluster', type: 'redis', connectionString: url, config })
-    path = `/api/platform/redis/${id}`
-  }, 60_000)
-  afterAll(async () => {
-    await app?.[Symbol.asyncDispose]()
-    await cluster?.[Symbol.asyncDispose]()
-  })
-
-  const get = (query: string) => app.request('GET', `${path}/${query}`)
-  const post = (name: string, body: Readonly<Record<string, unknown>>) =>
-    app.request('POST', `${path}/${name}`, { body })
+  const get = (query: string) => app.request('GET', path(query))
+  const post = (name: string, body: Readonly<Record<string, unknown>>) => app.request('POST', path(name), { body })
   // Of every node some.
   const keys = Array.from({ length: 12 }, (_, n) => `key:${n}`)
   const all = <T>(work: (key: string) => Promise<T>) => Promise.all(keys.map(work))

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'bun:test'
 import { Redis } from 'ioredis'
 import { createTestApp, type TestApp } from '#test/support/app.ts'
 import { describeWith } from '#test/support/describe-with.ts'
-import { type RedisCluster, startCluster } from '#test/support/redis-cluster.ts'
+import { clusterApp } from '#test/support/redis-app.ts'
 import { canary } from '#test/support/stores.ts'
 
 describeWith('redis', 'POST /redis/{databaseId}/transaction', (store) => {
@@ -195,23 +195,9 @@ describeWith('redis', 'POST /redis/{databaseId}/transaction', (store) => {
 })
 
 describeWith('redis', 'commands and transactions of a cluster', () => {
-  let cluster: RedisCluster
-  let app: TestApp
-  let path: string
+  const { app, path } = clusterApp()
 
-  beforeAll(async () => {
-    cluster = await startCluster(3, 0)
-    app = await createTestApp()
-    const { url, config } = cluster
-    const { id } = await app.register({ name: 'cluster', type: 'redis', connectionString: url, config })
-    path = `/api/platform/redis/${id}`
-  }, 60_000)
-  afterAll(async () => {
-    await app?.[Symbol.asyncDispose]()
-    await cluster?.[Symbol.asyncDispose]()
-  })
-
-  const send = (name: string, body: unknown) => app.request('POST', `${path}/${name}`, { body })
+  const send = (name: string, body: unknown) => app.request('POST', path(name), { body })
 
   test('200 a pipeline over all nodes has its replies in its own order', async () => {
     const keys = Array.from({ length: 60 }, (_, n) => `key ${n}`)

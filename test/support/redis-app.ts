@@ -1,6 +1,7 @@
 import { afterAll, beforeAll } from 'bun:test'
 import { Redis } from 'ioredis'
 import { createTestApp, type TestApp, type TestAppOptions } from './app.ts'
+import { type RedisCluster, startCluster } from './redis-cluster.ts'
 import type { RedisStore } from './stores.ts'
 
 /** An app with one logical database of a Redis, for the tests of one `describe`. */
@@ -34,12 +35,7 @@ export function redisApp(store: RedisStore, db: number, options: TestAppOptions 
     await made?.[Symbol.asyncDispose]()
   })
 
-  const app = new Proxy({} as TestApp, {
-    get(_, name) {
-      if (made === undefined) throw new Error('the app is made in beforeAll')
-      return Reflect.get(made, name)
-    },
-  })
+  const app = madeLater(() => made)
   const registered: RedisApp['registered'] = (more = {}) => {
     let id = ''
     const name = `redis-${++databases}`
@@ -49,4 +45,40 @@ export function redisApp(store: RedisStore, db: number, options: TestAppOptions 
     return () => id
   }
   return { app, raw, url, id: registered(), registered }
+}
+
+/** An app with a cluster of three primaries, for the tests of one `describe`. */
+export interface ClusterApp {
+  readonly app: TestApp
+  /** A route of the registered cluster. */
+  readonly path: (route: string) => string
+}
+
+/** Starts it before the tests of the `describe` that asks for it, and ends all of it after them. */
+export function clusterApp(): ClusterApp {
+  let cluster: RedisCluster | undefined
+  let made: TestApp | undefined
+  let id = ''
+  beforeAll(async () => {
+    cluster = await startCluster(3, 0)
+    made = await createTestApp()
+    const { url, config } = cluster
+    id = (await made.register({ name: 'cluster', type: 'redis', connectionString: url, config })).id
+  }, 60_000)
+  afterAll(async () => {
+    await made?.[Symbol.asyncDispose]()
+    await cluster?.[Symbol.asyncDispose]()
+  })
+  return { app: madeLater(() => made), path: (route) => `/api/platform/redis/${id}/${route}` }
+}
+
+/** Stands for the app that `beforeAll` makes; what asks it earlier throws. */
+function madeLater(made: () => TestApp | undefined): TestApp {
+  return new Proxy({} as TestApp, {
+    get(_, name) {
+      const app = made()
+      if (app === undefined) throw new Error('the app is made in beforeAll')
+      return Reflect.get(app, name)
+    },
+  })
 }
